@@ -1,0 +1,403 @@
+//! The only way out: everything a run prints, saves or sends is an `Event`; front ends are sinks.
+
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Which text a span points into: an index into `Sources`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SourceId(pub u32);
+
+/// A half-open range of bytes in one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Span {
+    pub source: SourceId,
+    pub start: u32,
+    pub end: u32,
+}
+
+impl Span {
+    pub fn new(source: SourceId, start: usize, end: usize) -> Span {
+        Span { source, start: start as u32, end: end as u32 }
+    }
+
+    /// The smallest span that covers both.
+    pub fn to(self, other: Span) -> Span {
+        Span { source: self.source, start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// A script, a cell or an included file: its name as the user knows it, and its text.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    pub text: Arc<str>,
+}
+
+/// A line and column, both from 1; columns count Unicode characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// Every source read in this session, so that a span can always be shown.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    all: Vec<Source>,
+}
+
+impl Sources {
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
+        self.all.push(Source { name: name.into(), text: text.into() });
+        SourceId(self.all.len() as u32 - 1)
+    }
+
+    pub fn get(&self, id: SourceId) -> &Source {
+        &self.all[id.0 as usize]
+    }
+
+    pub fn text(&self, span: Span) -> &str {
+        self.get(span.source).text.get(span.range()).unwrap_or("")
+    }
+
+    pub fn position(&self, span: Span) -> Position {
+        let text = &self.get(span.source).text;
+        let mut start = (span.start as usize).min(text.len());
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let before = &text[..start];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Position {
+            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Note,
+    Warning,
+    Error,
+}
+
+/// A place and what is the matter there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Label {
+    pub span: Span,
+    pub text: String,
+}
+
+/// An edit that would mend the script: the text to put in place of the span.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fix {
+    pub span: Span,
+    pub replacement: String,
+    /// What the edit does, in the imperative: "write `epochs = 3`".
+    pub title: String,
+}
+
+/// One thing to tell the user: plain data, drawn by each front end in its own way.
+/// Messages are lower case, names in backticks, both numbers, and the next step as a note.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    /// Stable: `L0012`. `ltune explain L0012` says more.
+    pub code: &'static str,
+    pub message: String,
+    /// The first label is the main place.
+    pub labels: Vec<Label>,
+    pub notes: Vec<String>,
+    pub fixes: Vec<Fix>,
+}
+
+impl Diagnostic {
+    pub fn error(code: &'static str, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Error, code, message)
+    }
+
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Warning, code, message)
+    }
+
+    fn new(severity: Severity, code: &'static str, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity, code, message: message.into(), labels: vec![], notes: vec![], fixes: vec![] }
+    }
+
+    pub fn at(self, span: Span) -> Diagnostic {
+        self.label(span, "")
+    }
+
+    pub fn label(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
+        self.labels.push(Label { span, text: text.into() });
+        self
+    }
+
+    pub fn note(mut self, text: impl Into<String>) -> Diagnostic {
+        self.notes.push(text.into());
+        self
+    }
+
+    pub fn fix(mut self, span: Span, replacement: impl Into<String>, title: impl Into<String>) -> Diagnostic {
+        self.fixes.push(Fix { span, replacement: replacement.into(), title: title.into() });
+        self
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// The main place, if it has one.
+    pub fn span(&self) -> Option<Span> {
+        self.labels.first().map(|label| label.span)
+    }
+}
+
+/// One optimizer step of a run. `loss` is the mean over the step's supervised tokens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    pub run: String,
+    pub step: u64,
+    pub loss: f64,
+    pub lr: f64,
+    pub grad_norm: f64,
+    /// Supervised tokens of the step.
+    pub tokens: u64,
+    pub seconds: f64,
+    /// Passes over the training rows so far, with a fraction.
+    pub epoch: f64,
+    /// The planned last step of the run.
+    pub planned: u64,
+}
+
+/// The held-out numbers of a model or a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// The name asked for: a run or a model.
+    pub model: String,
+    pub data: String,
+    pub loss: f64,
+    pub perplexity: f64,
+    pub token_accuracy: f64,
+    /// Supervised tokens.
+    pub tokens: u64,
+    pub seconds: f64,
+    /// The optimizer step the model was at, for a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+    /// Further metrics asked for, by name.
+    #[serde(flatten, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub metrics: std::collections::BTreeMap<String, f64>,
+}
+
+/// What a model wrote.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Generation {
+    pub model: String,
+    pub prompt: String,
+    pub text: String,
+    pub tokens: Vec<i64>,
+    pub seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// Work under way. `done == total` ends it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    /// The same for all events of one piece of work.
+    pub task: String,
+    pub done: u64,
+    /// Zero when it is not known.
+    pub total: u64,
+    /// `steps`, `rows`, `bytes`, `tokens`.
+    pub unit: String,
+    /// A short tail: loss, rate.
+    pub note: String,
+}
+
+/// How a cell of a table is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Align {
+    Left,
+    Right,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Column {
+    pub name: String,
+    pub align: Align,
+}
+
+/// A table of text cells; one text, every front end lays it out itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Table {
+    pub title: String,
+    pub columns: Vec<Column>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Columns by name; a name that begins with `>` is set to the right.
+    pub fn new(title: impl Into<String>, columns: &[&str]) -> Table {
+        let columns = columns
+            .iter()
+            .map(|name| match name.strip_prefix('>') {
+                Some(name) => Column { name: name.into(), align: Align::Right },
+                None => Column { name: (*name).into(), align: Align::Left },
+            })
+            .collect();
+        Table { title: title.into(), columns, rows: vec![] }
+    }
+
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+}
+
+/// One line, band or set of dots.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Series {
+    pub name: String,
+    pub points: Vec<(f64, f64)>,
+    pub mark: Mark,
+    /// The same number in every panel and figure is the same colour: one number a run.
+    pub color: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    Line,
+    /// The unsmoothed values behind a smoothed line.
+    Faint,
+    Dots,
+    Bars,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Panel {
+    /// With its unit: `loss (nats a token)`, `tokens a second`.
+    pub y_label: String,
+    pub log_y: bool,
+    pub series: Vec<Series>,
+}
+
+/// A figure as plain numbers; `plot` draws it as SVG, PNG or terminal text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figure {
+    pub title: String,
+    pub x_label: String,
+    pub log_x: bool,
+    pub panels: Vec<Panel>,
+}
+
+/// What leaves the interpreter.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Event {
+    Version { schema: &'static str, ltune: &'static str, libtorch: &'static str },
+    Diagnostic(Diagnostic),
+    /// A whole line or lines, without the last newline.
+    Text { text: String },
+    /// A piece of text as it is made; the whole follows in `Generation`.
+    Piece { text: String },
+    Table(Table),
+    Step(Step),
+    Eval(Evaluation),
+    Generation(Generation),
+    Progress(Progress),
+    /// `path` when it was written to a file, else to be shown.
+    Figure { path: Option<String>, figure: Figure },
+    /// Something was written: a model, an adapter, a checkpoint.
+    Saved { name: String, path: String },
+    Value { name: Option<String>, value: serde_json::Value },
+}
+
+/// A front end: turns events into its own form.
+pub trait Sink {
+    fn accept(&mut self, event: &Event, sources: &Sources);
+}
+
+/// Asks the work under way to stop; shared with signal handlers and front ends.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicU8>);
+
+impl Cancel {
+    /// First call: stop at the next whole step. Second: abort the step.
+    pub fn request(&self) {
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |level| Some((level + 1).min(2)));
+    }
+
+    /// Stop at the next boundary that keeps everything.
+    pub fn stop(&self) -> bool {
+        self.0.load(Ordering::SeqCst) >= 1
+    }
+
+    /// Stop now; what is not whole is dropped.
+    pub fn abort(&self) -> bool {
+        self.0.load(Ordering::SeqCst) >= 2
+    }
+
+    pub fn clear(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+}
+
+/// What a statement holds while it runs: the sink, the texts that spans point into, the cancel flag.
+pub struct Out {
+    pub sources: Sources,
+    pub cancel: Cancel,
+    sink: Box<dyn Sink>,
+}
+
+impl Out {
+    pub fn new(sink: Box<dyn Sink>) -> Out {
+        Out { sources: Sources::default(), cancel: Cancel::default(), sink }
+    }
+
+    pub fn emit(&mut self, event: Event) {
+        self.sink.accept(&event, &self.sources);
+    }
+
+    pub fn text(&mut self, text: impl Into<String>) {
+        self.emit(Event::Text { text: text.into() });
+    }
+
+    pub fn diagnostic(&mut self, diagnostic: Diagnostic) {
+        self.emit(Event::Diagnostic(diagnostic));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_characters_from_one() {
+        let mut sources = Sources::default();
+        let id = sources.add("x", "a\nçb");
+        assert_eq!(sources.position(Span::new(id, 0, 1)), Position { line: 1, column: 1 });
+        assert_eq!(sources.position(Span::new(id, 4, 5)), Position { line: 2, column: 2 });
+    }
+
+    #[test]
+    fn a_first_cancel_stops_and_a_second_aborts() {
+        let cancel = Cancel::default();
+        assert!(!cancel.stop());
+        cancel.request();
+        assert!(cancel.stop() && !cancel.abort());
+        cancel.request();
+        assert!(cancel.abort());
+        cancel.clear();
+        assert!(!cancel.stop());
+    }
+}
