@@ -1,0 +1,60 @@
+//! What a terminal can show: colour, Unicode, live lines and its width; asked once, passed down as a value.
+
+use crate::frontends::width::terminal_size;
+use std::io::IsTerminal;
+use std::os::fd::AsRawFd;
+
+/// The answer to `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// Colour on a terminal, unless `NO_COLOR` is set or the terminal is dumb.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How a stream is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Columns to stay within.
+    pub width: usize,
+    /// Rows of the terminal.
+    pub height: usize,
+    /// ANSI colours may be used.
+    pub color: bool,
+    /// Rules, braille and ellipses may be used; else ASCII.
+    pub unicode: bool,
+    /// A line may be redrawn in place: progress bars.
+    pub live: bool,
+}
+
+impl Look {
+    /// A file or a pipe: no colour, nothing live, 80 columns.
+    pub const PLAIN: Look = Look { width: 80, height: 24, color: false, unicode: true, live: false };
+
+    /// What the stream and the environment allow.
+    pub fn detect(stream: &(impl IsTerminal + AsRawFd), choice: ColorChoice) -> Look {
+        let variable = |name: &str| std::env::var(name).ok();
+        Look::decide(choice, stream.is_terminal(), terminal_size(stream), &variable)
+    }
+
+    fn decide(
+        choice: ColorChoice,
+        terminal: bool,
+        size: Option<(usize, usize)>,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Look {
+        let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+        let dumb = variable("TERM").is_some_and(|value| value == "dumb");
+        let color = match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && !dumb && !set("NO_COLOR"),
+        };
+        let columns = || variable("COLUMNS").and_then(|text| text.parse().ok());
+        let width = size.map(|(columns, _)| columns).or_else(columns).unwrap_or(80).clamp(40, 200);
+        let height = size.map_or(24, |(_, rows)| rows);
+        Look { width, height, color, unicode: !dumb, live: terminal && !dumb }
+    }
+}

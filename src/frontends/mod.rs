@@ -1,0 +1,9 @@
+//! Front ends: each turns the events of a session into its own form.
+
+pub mod color;
+pub mod json;
+pub mod outlet;
+pub mod render;
+pub mod script;
+pub mod tables;
+pub mod width;
