@@ -1,0 +1,8 @@
+//! Training: a recipe, a base and a data set become a run that steps, stops, and can be put back exactly.
+//!
+//! A [`trainer::Trainer`] owns what changes (trained tensors, optimizer moments, the step); all else is a
+//! pure function of the recipe, the seed and the step, so that a snapshot of those three is the whole run.
+
+pub mod error;
+pub mod recipe;
+pub mod schedule;
