@@ -1,0 +1,11 @@
+//! The language: text becomes a tree with spans, the tree becomes checked values, and text again.
+//!
+//! Pure: no file is opened and no tensor is touched here. The way of a script:
+//! `lexer` (tokens, never fails) → `parse` (tree and every syntax error at once) → `check` (settings with their
+//! origins, against a `schema` and a `scope`). `format` and `complete` ask the same lexer and parser.
+
+pub mod codes;
+pub mod schema;
+pub mod scope;
+pub mod tree;
+pub mod value;
