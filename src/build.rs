@@ -1,1 +1,37 @@
-fn main() {}
+//! Compiles the C++ shim of `src/torch` with the headers torch-sys uses, and tells the linker where libtorch lies.
+
+use std::env;
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=src/build.rs");
+    println!("cargo:rerun-if-changed=src/torch/shim.cpp");
+    println!("cargo:rerun-if-changed=src/torch/shim.h");
+
+    let library = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from).expect(
+        "torch-sys did not say where libtorch is; run `scripts/ltune` once, or set LIBTORCH to the folder of libtorch 2.11.0",
+    );
+    let include = library.join("../include");
+
+    cc::Build::new()
+        .cpp(true)
+        .std("c++20")
+        .pic(true)
+        .warnings(false)
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .file("src/torch/shim.cpp")
+        .compile("ltune_shim");
+
+    // Binary, tests and examples find libtorch without any environment variable.
+    let library = library.canonicalize().map_or(library.clone(), |_| absolute(&library));
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", library.display());
+    println!("cargo:rustc-env=LTUNE_LIBTORCH={}", library.display());
+    println!("cargo:libtorch_lib={}", library.display());
+}
+
+/// The path without links resolved: `.libtorch/torch` may be pointed elsewhere without a new build.
+fn absolute(path: &std::path::Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}

@@ -1,0 +1,40 @@
+//! libtorch's messages, cut to the part that a person can use.
+
+use crate::torch::TorchError;
+
+/// The message without the stack and place that C++ adds.
+pub fn cut(text: &str) -> String {
+    let text = text.strip_prefix("Internal torch error: ").unwrap_or(text);
+    let end = ["Exception raised from", "C++ CapturedTraceback", "frame #0:"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min()
+        .unwrap_or(text.len());
+    text[..end].trim().trim_end_matches('(').trim().to_string()
+}
+
+/// The error a message of libtorch stands for.
+pub fn error(text: &str) -> TorchError {
+    let text = cut(text);
+    if text.contains("out of memory") || text.contains("can't allocate memory") || text.contains("not enough memory") {
+        return TorchError::OutOfMemory(text);
+    }
+    TorchError::Operation(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_ends_before_the_stack_of_cpp() {
+        let text = "Internal torch error: size mismatch, got input (4)\nException raised from addmm at x.cpp:1 (most recent call first):\nframe #0: c10";
+        assert_eq!(cut(text), "size mismatch, got input (4)");
+        assert_eq!(cut("plain"), "plain");
+    }
+
+    #[test]
+    fn out_of_memory_is_told_apart() {
+        assert!(matches!(error("DefaultCPUAllocator: can't allocate memory: you tried"), TorchError::OutOfMemory(_)));
+    }
+}

@@ -1,0 +1,51 @@
+//! Tensors from bytes and back: what files hold, without a copy more than needed.
+
+use crate::torch::TorchError;
+use tch::{Kind, Tensor};
+
+/// A tensor on the CPU with a copy of little-endian bytes, whose number must fit shape and kind.
+pub fn from_bytes(bytes: &[u8], shape: &[i64], kind: Kind) -> Result<Tensor, TorchError> {
+    let elements = shape.iter().try_fold(1usize, |all, size| usize::try_from(*size).ok()?.checked_mul(all));
+    let needed = elements.and_then(|elements| elements.checked_mul(kind.elt_size_in_bytes()));
+    if needed != Some(bytes.len()) {
+        let (needed, kind) = (needed.unwrap_or(usize::MAX), format!("{kind:?}"));
+        return Err(TorchError::Bytes { shape: shape.to_vec(), kind, needed, given: bytes.len() });
+    }
+    Ok(Tensor::f_from_data_size(bytes, shape, kind)?)
+}
+
+/// The elements of a tensor as little-endian bytes, row by row.
+pub fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>, TorchError> {
+    let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+    let elements = tensor.numel();
+    let mut bytes = vec![0; elements * tensor.kind().elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, elements)?;
+    Ok(bytes)
+}
+
+/// Bytes that the elements of a tensor take.
+pub fn size(tensor: &Tensor) -> u64 {
+    tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_survive_the_way_there_and_back() {
+        let bytes: Vec<u8> = [1.5f32, -2.0, 3.25, 0.0, 5.0, 6.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let tensor = from_bytes(&bytes, &[2, 3], Kind::Float).unwrap();
+        assert_eq!(tensor.double_value(&[0, 2]), 3.25);
+        assert_eq!(to_bytes(&tensor).unwrap(), bytes);
+        assert_eq!(size(&tensor), 24);
+        assert_eq!(to_bytes(&tensor.tr()).unwrap()[4..8], 0f32.to_le_bytes());
+    }
+
+    #[test]
+    fn a_wrong_number_of_bytes_is_refused() {
+        let error = from_bytes(&[0; 7], &[2], Kind::Float).unwrap_err().to_string();
+        assert_eq!(error, "a tensor of shape [2] in Float takes 8 bytes, and 7 were given");
+        assert!(from_bytes(&[], &[i64::MAX, i64::MAX], Kind::Float).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+// The one C++ file: what libtorch has and tch does not give.
+#include "shim.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Version.h>
+#include <ATen/detail/AcceleratorHooksInterface.h>
+#include <c10/core/GradMode.h>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/headeronly/version.h>
+#include <vector>
+
+static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11 && TORCH_VERSION_PATCH == 0,
+              "ltune needs libtorch 2.11.0: run scripts/ltune to fetch it, or set LIBTORCH to a folder that holds it");
+
+namespace {
+
+template <class Work>
+char* guarded(Work&& work) noexcept {
+  try {
+    work();
+    return nullptr;
+  } catch (const std::exception& error) {
+    return strdup(error.what());
+  } catch (...) {
+    return strdup("an exception of unknown kind");
+  }
+}
+
+std::vector<at::Tensor> tensors(const Handle* handles, size_t count) {
+  std::vector<at::Tensor> all;
+  all.reserve(count);
+  for (size_t index = 0; index < count; ++index) all.push_back(*handles[index]);
+  return all;
+}
+
+// A generator of its own for one fill: nothing else ever draws from it.
+at::Generator generator(const at::Tensor& tensor, uint64_t seed) {
+  if (tensor.device().is_cpu()) return at::make_generator<at::CPUGeneratorImpl>(seed);
+  auto made = at::globalContext().getAcceleratorHooksInterface(tensor.device().type()).getNewGenerator(tensor.device().index());
+  made.set_current_seed(seed);
+  return made;
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* ltune_torch_version() { return TORCH_VERSION; }
+
+void ltune_free(char* message) { free(message); }
+
+char* ltune_backward(const Handle* outputs, const Handle* gradients, size_t count) {
+  return guarded([&] { torch::autograd::backward(tensors(outputs, count), tensors(gradients, count)); });
+}
+
+char* ltune_set_gradient(Handle leaf, Handle gradient) {
+  return guarded([&] { leaf->mutable_grad() = gradient ? *gradient : at::Tensor(); });
+}
+
+char* ltune_fused_adamw(const Handle* parameters, const Handle* gradients, const Handle* means, const Handle* squares,
+                        size_t count, int64_t step, double lr, double beta1, double beta2, double eps,
+                        double weight_decay) {
+  return guarded([&] {
+    if (count == 0) return;
+    at::NoGradGuard off;
+    auto parameter = tensors(parameters, count);
+    const auto at_step = at::full({}, static_cast<double>(step), parameter[0].options().dtype(at::kFloat));
+    const std::vector<at::Tensor> steps(count, at_step);
+    at::_fused_adamw_(parameter, tensors(gradients, count), tensors(means, count), tensors(squares, count), {}, steps, lr,
+                      beta1, beta2, weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+char* ltune_fused_sgd(const Handle* parameters, const Handle* gradients, const Handle* velocities, size_t count,
+                      double lr, double momentum, double weight_decay, int nesterov, int first_step) {
+  return guarded([&] {
+    if (count == 0) return;
+    at::NoGradGuard off;
+    at::_fused_sgd_(tensors(parameters, count), tensors(gradients, count), tensors(velocities, velocities ? count : 0),
+                    weight_decay, momentum, lr, /*dampening=*/0.0, nesterov != 0, /*maximize=*/false, first_step != 0);
+  });
+}
+
+char* ltune_fill_bernoulli(Handle tensor, double probability, uint64_t seed) {
+  return guarded([&] {
+    at::NoGradGuard off;
+    tensor->bernoulli_(probability, generator(*tensor, seed));
+  });
+}
+
+char* ltune_fill_uniform(Handle tensor, double low, double high, uint64_t seed) {
+  return guarded([&] {
+    at::NoGradGuard off;
+    tensor->uniform_(low, high, generator(*tensor, seed));
+  });
+}
+
+char* ltune_fill_normal(Handle tensor, double mean, double deviation, uint64_t seed) {
+  return guarded([&] {
+    at::NoGradGuard off;
+    tensor->normal_(mean, deviation, generator(*tensor, seed));
+  });
+}
+
+// Sends float32 products to oneDNN: there "bf16" only permits reduced precision, so the caller measures what it gets.
+char* ltune_set_onednn_float32(int reduced) {
+  return guarded([&] {
+    at::globalContext().setFloat32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL,
+                                            reduced ? at::Float32Precision::BF16 : at::Float32Precision::IEEE);
+  });
+}
+
+char* ltune_set_deterministic(int on) {
+  return guarded([&] {
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
+    at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
+  });
+}
+
+const char* ltune_cpu_capability() {
+  static const std::string name = at::get_cpu_capability();
+  return name.c_str();
+}
+
+int ltune_grad_mode() { return c10::GradMode::is_enabled() ? 1 : 0; }
+
+}  // extern "C"

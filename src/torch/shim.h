@@ -1,0 +1,31 @@
+// What src/torch asks of libtorch beyond tch: C functions over tch's tensor handles.
+// Every function that can fail returns null, or a message the caller frees with ltune_free.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+using Handle = at::Tensor*;
+
+const char* ltune_torch_version();
+void ltune_free(char* message);
+
+char* ltune_backward(const Handle* outputs, const Handle* gradients, size_t count);
+char* ltune_set_gradient(Handle leaf, Handle gradient);
+
+char* ltune_fused_adamw(const Handle* parameters, const Handle* gradients, const Handle* means, const Handle* squares,
+                        size_t count, int64_t step, double lr, double beta1, double beta2, double eps,
+                        double weight_decay);
+char* ltune_fused_sgd(const Handle* parameters, const Handle* gradients, const Handle* velocities, size_t count,
+                      double lr, double momentum, double weight_decay, int nesterov, int first_step);
+
+char* ltune_fill_bernoulli(Handle tensor, double probability, uint64_t seed);
+char* ltune_fill_uniform(Handle tensor, double low, double high, uint64_t seed);
+char* ltune_fill_normal(Handle tensor, double mean, double deviation, uint64_t seed);
+
+char* ltune_set_onednn_float32(int reduced);
+char* ltune_set_deterministic(int on);
+const char* ltune_cpu_capability();
+int ltune_grad_mode();
+}

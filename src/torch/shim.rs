@@ -1,0 +1,75 @@
+//! The C functions of `shim.cpp`, and how their handles and messages cross into Rust.
+
+use crate::torch::{TorchError, message};
+use std::ffi::{CStr, c_char, c_double, c_int};
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+pub(super) type Handle = *const C_tensor;
+
+unsafe extern "C" {
+    pub(super) fn ltune_torch_version() -> *const c_char;
+    fn ltune_free(message: *mut c_char);
+    pub(super) fn ltune_backward(outputs: *const Handle, gradients: *const Handle, count: usize) -> *mut c_char;
+    pub(super) fn ltune_set_gradient(leaf: Handle, gradient: Handle) -> *mut c_char;
+    pub(super) fn ltune_fused_adamw(
+        parameters: *const Handle,
+        gradients: *const Handle,
+        means: *const Handle,
+        squares: *const Handle,
+        count: usize,
+        step: i64,
+        lr: c_double,
+        beta1: c_double,
+        beta2: c_double,
+        eps: c_double,
+        weight_decay: c_double,
+    ) -> *mut c_char;
+    pub(super) fn ltune_fused_sgd(
+        parameters: *const Handle,
+        gradients: *const Handle,
+        velocities: *const Handle,
+        count: usize,
+        lr: c_double,
+        momentum: c_double,
+        weight_decay: c_double,
+        nesterov: c_int,
+        first_step: c_int,
+    ) -> *mut c_char;
+    pub(super) fn ltune_fill_bernoulli(tensor: Handle, probability: c_double, seed: u64) -> *mut c_char;
+    pub(super) fn ltune_fill_uniform(tensor: Handle, low: c_double, high: c_double, seed: u64) -> *mut c_char;
+    pub(super) fn ltune_fill_normal(tensor: Handle, mean: c_double, deviation: c_double, seed: u64) -> *mut c_char;
+    pub(super) fn ltune_set_onednn_float32(reduced: c_int) -> *mut c_char;
+    pub(super) fn ltune_set_deterministic(on: c_int) -> *mut c_char;
+    pub(super) fn ltune_cpu_capability() -> *const c_char;
+    pub(super) fn ltune_grad_mode() -> c_int;
+}
+
+/// The handles of tensors, in order. They live as long as the tensors are borrowed.
+pub(super) fn handles(tensors: &[&Tensor]) -> Vec<Handle> {
+    tensors.iter().map(|tensor| tensor.as_ptr()).collect()
+}
+
+/// Turns what a shim function returned into a result, and frees its message.
+///
+/// # Safety
+/// `message` is null or was returned by a shim function and not freed yet.
+pub(super) unsafe fn checked(message: *mut c_char) -> Result<(), TorchError> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the caller gives a message of the shim, a C string made by strdup.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    // SAFETY: as above; nothing reads it after this.
+    unsafe { ltune_free(message) };
+    Err(message::error(&text))
+}
+
+/// A constant C string of the shim.
+///
+/// # Safety
+/// `text` is a constant of the shim.
+pub(super) unsafe fn constant(text: *const c_char) -> String {
+    // SAFETY: the caller gives a constant of the shim, which never changes.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
