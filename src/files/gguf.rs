@@ -407,3 +407,181 @@ impl Reader<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+
+    /// Builds the bytes of a small file, true or lying.
+    #[derive(Clone, Default)]
+    struct Made {
+        entries: Vec<u8>,
+        entry_count: u64,
+        tensors: Vec<u8>,
+        tensor_count: u64,
+        data: Vec<u8>,
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(text.as_bytes());
+        bytes
+    }
+
+    impl Made {
+        fn entry(mut self, key: &str, kind: u32, value: &[u8]) -> Made {
+            self.entries.extend(text(key));
+            self.entries.extend(kind.to_le_bytes());
+            self.entries.extend(value);
+            self.entry_count += 1;
+            self
+        }
+
+        fn tensor(mut self, name: &str, sides: &[u64], kind: u32, offset: u64) -> Made {
+            self.tensors.extend(text(name));
+            self.tensors.extend((sides.len() as u32).to_le_bytes());
+            sides.iter().for_each(|side| self.tensors.extend(side.to_le_bytes()));
+            self.tensors.extend(kind.to_le_bytes());
+            self.tensors.extend(offset.to_le_bytes());
+            self.tensor_count += 1;
+            self
+        }
+
+        fn data(mut self, data: &[u8]) -> Made {
+            self.data = data.to_vec();
+            self
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+            bytes.extend(self.tensor_count.to_le_bytes());
+            bytes.extend(self.entry_count.to_le_bytes());
+            bytes.extend(&self.entries);
+            bytes.extend(&self.tensors);
+            bytes.resize(bytes.len().next_multiple_of(32), 0);
+            bytes.extend(&self.data);
+            bytes
+        }
+
+        fn open(&self) -> Result<Gguf, String> {
+            opened(&self.bytes())
+        }
+    }
+
+    fn opened(bytes: &[u8]) -> Result<Gguf, String> {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("x.gguf");
+        fs::write(&path, bytes).unwrap();
+        Gguf::open(&path).map_err(|error| {
+            let text = error.to_string();
+            text.split_once("is not a sound GGUF file: ").map_or(text.clone(), |(_, reason)| reason.to_string())
+        })
+    }
+
+    fn list(kind: u32, count: u64, items: &[u8]) -> Vec<u8> {
+        [&kind.to_le_bytes(), count.to_le_bytes().as_slice(), items].concat()
+    }
+
+    fn small() -> Made {
+        let words = [text("a"), text("çb")].concat();
+        Made::default()
+            .entry("general.architecture", 8, &text("llama"))
+            .entry("llama.block_count", 4, &2u32.to_le_bytes())
+            .entry("llama.rope.freq_base", 6, &1e5f32.to_le_bytes())
+            .entry("tokenizer.ggml.add_bos_token", 7, &[1])
+            .entry("tokenizer.ggml.tokens", 9, &list(8, 2, &words))
+            .entry("tokenizer.ggml.token_type", 9, &list(5, 2, &[1, 0, 0, 0, 255, 255, 255, 255]))
+            .entry("tokenizer.ggml.scores", 9, &list(6, 1, &0.5f32.to_le_bytes()))
+            .tensor("w", &[3, 2], 0, 0)
+            .tensor("h", &[2], 1, 32)
+            .data(&[(0..6).flat_map(|i| (i as f32).to_le_bytes()).collect(), vec![0; 8], vec![0, 0x3c, 0, 0xc0]].concat())
+    }
+
+    #[test]
+    fn metadata_and_tensors_are_read() {
+        let file = small().open().unwrap();
+        assert_eq!(file.version(), 3);
+        assert_eq!(file.text("general.architecture").unwrap(), "llama");
+        assert_eq!(file.integer("llama.block_count").unwrap(), 2);
+        assert_eq!(file.number("llama.block_count").unwrap(), 2.0);
+        assert_eq!(file.number("llama.rope.freq_base").unwrap(), 1e5);
+        assert!(file.flag("tokenizer.ggml.add_bos_token").unwrap());
+        assert_eq!(file.texts("tokenizer.ggml.tokens").unwrap(), ["a", "çb"]);
+        assert_eq!(file.integers("tokenizer.ggml.token_type").unwrap(), [1, -1]);
+        assert_eq!(file.numbers("tokenizer.ggml.scores").unwrap(), [0.5]);
+        assert_eq!(file.tensor("w").unwrap().shape, [2, 3]);
+        assert_eq!(file.dequantize("w").unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(file.dequantize("h").unwrap(), [1.0, -2.0]);
+    }
+
+    #[test]
+    fn what_is_asked_for_in_vain_is_named() {
+        let file = small().open().unwrap();
+        let told = |error: FilesError| error.to_string().split_once("x.gguf`").unwrap().1.to_string();
+        assert_eq!(told(file.text("no").unwrap_err()), " has no metadata `no`");
+        assert_eq!(
+            told(file.text("llama.block_count").unwrap_err()),
+            ": metadata `llama.block_count` is a whole number, but a text is needed"
+        );
+        assert_eq!(told(file.dequantize("v").unwrap_err()), " has no tensor `v`");
+        let strange = Made::default().tensor("s", &[256], 23, 0).open().unwrap();
+        assert!(told(strange.dequantize("s").unwrap_err()).starts_with(": tensor `s` is IQ4_XS, which ltune"));
+    }
+
+    #[test]
+    fn each_lie_is_told_before_anything_is_allocated() {
+        let lie = |made: Made| made.open().unwrap_err();
+        let huge = u64::MAX.to_le_bytes();
+        assert_eq!(opened(b"").unwrap_err(), "it ends at byte 0, inside `its first four bytes`; fetch or copy it again");
+        assert_eq!(opened(b"ggml12345").unwrap_err(), "it does not begin with `GGUF`");
+        assert!(opened(b"GGUF\x01\0\0\0").unwrap_err().contains("versions 2 and 3 are read"));
+        assert!(opened(b"GGUF\0\0\0\x03").unwrap_err().contains("big-endian"));
+        let mut counts = small();
+        counts.tensor_count = 1 << 60;
+        assert!(lie(counts).starts_with("it claims 1152921504606846976 tensors, but only "));
+        let mut entries = small();
+        entries.entry_count = u64::MAX;
+        assert!(lie(entries).contains("metadata entries, but only "));
+        assert!(lie(Made::default().entry("k", 8, &huge)).contains("bytes for `k`, but only "));
+        assert!(lie(Made::default().entry("k", 9, &list(10, u64::MAX / 2, &[]))).contains("entries in `k`, but only"));
+        assert!(lie(Made::default().entry("k", 77, &[])).contains("unknown type 77"));
+        assert!(lie(Made::default().entry("k", 7, &[9])).contains("holds 9"));
+        let deep = (0..9).fold(list(0, 0, &[]), |inner, _| list(9, 1, &inner));
+        assert!(lie(Made::default().entry("k", 9, &deep)).contains("deeper than 4"));
+        assert!(lie(Made::default().entry("k", 7, &[1]).entry("k", 7, &[1])).contains("given twice"));
+        assert!(lie(Made::default().tensor("w", &[1; 5], 0, 0)).contains("claims 5 dimensions"));
+        assert!(lie(Made::default().tensor("w", &[u64::MAX, 8], 0, 0)).contains("beyond any file"));
+        assert!(lie(Made::default().tensor("w", &[4], 0, u64::MAX)).contains("beyond any file"));
+        assert!(lie(Made::default().tensor("w", &[33], 8, 0)).contains("33 columns, which blocks of 32"));
+        assert!(lie(Made::default().tensor("w", &[4], 0, 0)).contains("but the file has"));
+        let twice = Made::default().tensor("w", &[1], 0, 0).tensor("w", &[1], 0, 4).data(&[0; 8]);
+        assert_eq!(lie(twice), "tensor `w` is described twice");
+        let shared = Made::default().tensor("v", &[2], 0, 0).tensor("w", &[1], 0, 4).data(&[0; 8]);
+        assert_eq!(lie(shared), "tensors `v` and `w` share bytes");
+        assert!(lie(small().entry("general.alignment", 4, &[0; 4])).contains("general.alignment"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_cut_or_changed_file_never_panics(cut in 0usize..600, changes in prop::collection::vec((0usize..600, any::<u8>()), 1..4)) {
+            let whole = small().bytes();
+            prop_assert!(opened(&whole[..cut.min(whole.len() - 1)]).is_err());
+            let mut changed = whole.clone();
+            for (at, byte) in changes {
+                let at = at % changed.len();
+                changed[at] = byte;
+            }
+            if let Ok(file) = opened(&changed) {
+                for tensor in file.tensors() {
+                    if let Ok(floats) = file.dequantize(&tensor.name) {
+                        prop_assert_eq!(floats.len(), tensor.shape.iter().product::<usize>());
+                    }
+                }
+            }
+        }
+    }
+}
