@@ -242,3 +242,66 @@ fn q6_k(block: &[u8], y: &mut [f32]) {
         *y = scale * f32::from(scales[index / 16] as i8) * q;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::hash::sha256;
+
+    /// Kind, places of fp16 scales in a block, blocks, first float, hash of all floats: what the Python package
+    /// `gguf` 0.19.0 (and numpy for F16 and BF16) makes of the same pseudo-random bytes.
+    const TRUTH: &[(Kind, &[usize], usize, f32, &str)] = &[
+        (Kind::F16, &[0], 40, 1.6933594, "95d5428d2a10d2900d4142251858f5325b2d7267ddc1cba8750737420b821e28"),
+        (Kind::BF16, &[0], 40, 0.38671875, "c1bbb695694a85176c41b49f451d02338da73238fcf8e1a61d2f724ddb9f632a"),
+        (Kind::Q8_0, &[0], 40, -215.05664, "c7a53f06014e7b7cb1119380f38f120355e978972ac02a4f250c0b3472826ad4"),
+        (Kind::Q4_0, &[0], 40, -11.853516, "6e0a1a2aeaf099bbdee4a36a19c7924cc75ae2b207e5c2abe578939ff91cf695"),
+        (Kind::Q4_1, &[0, 2], 40, 18.685577, "1ae07203796c48fd98d87669752cfbde62540c864870e444ecbb7df4f9f24c2e"),
+        (Kind::Q5_0, &[0], 40, 3.3867188, "52ccaad090c3117d9e3053a861d69059d7f7d798929ff80a301bc08b2fe84919"),
+        (Kind::Q5_1, &[0, 2], 40, 33.92581, "e29222257ff37076e5ab71c9a3a7e351fba08c86c154cbac6185d9d591058d16"),
+        (Kind::Q4K, &[0, 2], 20, 17.454468, "16ed59f5b2502c19161979d3cee7add05ed286fa8eb591244f0ea29bb603dcd0"),
+        (Kind::Q5K, &[0, 2], 20, 483.1283, "9c715ccf28ab87f5e0024669da5af32931d9764080d24ccb6d0b7671579fe396"),
+        (Kind::Q6K, &[208], 20, 24.416016, "3d335912346b8b23855d88cac6f429a1b2a2219d16b2c425955fdc699d1d3db3"),
+    ];
+
+    /// Blocks of pseudo-random bytes whose scales are finite.
+    fn blocks(size: usize, scales: &[usize], count: usize) -> Vec<u8> {
+        let mut state = 1u64;
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            let start = bytes.len();
+            for _ in 0..size {
+                state = (state * 1103515245 + 12345) % (1 << 31);
+                bytes.push((state >> 16) as u8);
+            }
+            scales.iter().for_each(|scale| bytes[start + scale + 1] &= 0xbf);
+        }
+        bytes
+    }
+
+    #[test]
+    fn every_kind_becomes_the_floats_of_the_reference_bit_for_bit() {
+        for (kind, scales, count, first, hash) in TRUTH {
+            let (elements, size) = kind.block().unwrap();
+            let floats = dequantize(*kind, &blocks(size, scales, *count));
+            assert_eq!(floats.len(), count * elements);
+            assert_eq!(floats[0], *first, "{kind:?}");
+            let bytes: Vec<u8> = floats.iter().flat_map(|float| float.to_le_bytes()).collect();
+            assert_eq!(sha256(bytes), *hash, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_tensor_is_shared_out_without_seams() {
+        let one = blocks(18, &[0], 1);
+        let floats = dequantize(Kind::Q4_0, &one.repeat(1000));
+        assert!(floats.chunks(32).all(|block| block == dequantize(Kind::Q4_0, &one)));
+    }
+
+    #[test]
+    fn a_kind_is_known_by_number_and_name() {
+        assert_eq!(Kind::from_number(14).name(), "Q6_K");
+        assert_eq!(Kind::from_number(23).name(), "IQ4_XS");
+        assert_eq!(Kind::from_number(99).name(), "of the unknown kind 99");
+        assert!(Kind::from_number(23).block().is_none());
+    }
+}
