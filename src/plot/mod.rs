@@ -1,8 +1,22 @@
 //! Figures: plain numbers in, a picture out, as SVG, PNG or terminal text.
+//!
+//! A figure becomes a `Scene` (shapes with places and sizes, pure arithmetic in `layout`), and the scene is
+//! drawn by one of the plotters backends. The text is set in one embedded font, so no system font is needed.
 
+pub mod axis;
+pub mod braille;
+pub mod draw;
 pub mod error;
+pub mod font;
+pub mod labels;
+pub mod layout;
+pub mod palette;
+pub mod png;
+pub mod range;
+pub mod scene;
 pub mod style;
 pub mod svg;
-pub mod png;
 pub mod terminal;
+pub mod thin;
+pub mod ticks;
 pub mod write;

@@ -15,5 +15,5 @@ pub struct Screen {
 
 /// The figure as lines of text, without the last newline.
 pub fn terminal(figure: &Figure, _screen: &Screen) -> Result<String, PlotError> {
-    Err(PlotError::Empty { title: figure.title.clone() })
+    Err(PlotError::empty(figure))
 }

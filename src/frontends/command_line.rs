@@ -1,0 +1,310 @@
+//! The command line: which scripts to run and how; each subcommand is one function.
+
+use crate::events::{Cancel, Diagnostic, Out, Sink, Sources};
+use crate::frontends::color::ColorChoice;
+use crate::frontends::json::JsonSink;
+use crate::frontends::outlet::Outlet;
+use crate::frontends::script::{ScriptSink, Volume};
+use crate::frontends::{doctor, samples};
+use crate::interpreter::{Assignment, Interpreter, Outcome, Unit};
+use crate::language::codes;
+use crate::language::format::format;
+use clap::{Parser, Subcommand};
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 parse or check errors, 130 interrupted.
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const REJECTED: u8 = 3;
+const INTERRUPTED: u8 = 130;
+
+/// Step, inspect, change, fork and exactly undo a local Llama fine-tune.
+///
+/// Runs .ltune scripts. Everything is checked before anything runs. `-` or piped standard input is a script too.
+#[derive(Parser, Debug)]
+#[command(name = "ltune", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 parse or check errors, \
+                        130 interrupted.\nIn a script: `help`, `help step`, `help tune.lr`."
+)]
+pub struct CommandLine {
+    /// Scripts, run in order in one session; `-` is standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Run this code (after the files); may be given several times
+    #[arg(short = 'c', long = "code", value_name = "CODE")]
+    code: Vec<String>,
+    #[command(flatten)]
+    options: Options,
+    /// Go on with the next statement when one fails (the exit code is still 1)
+    #[arg(long)]
+    keep_going: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(clap::Args, Debug, Clone)]
+struct Options {
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Change a setting of a definition: `--set a.lr=1e-4`; may be given several times
+    #[arg(long = "set", value_name = "NAME.SETTING=VALUE", global = true)]
+    set: Vec<String>,
+    /// When to color
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", global = true)]
+    color: ColorChoice,
+    /// Print results and diagnostics only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Check scripts and report every mistake; nothing runs
+    Check {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Format scripts in place
+    Fmt {
+        /// Only say which files would change; exit code 1 if any
+        #[arg(long)]
+        check: bool,
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// List the known samples, or fetch some
+    Samples {
+        /// Samples to fetch now
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Say what ltune runs on: versions, libtorch, devices, threads, cache
+    Doctor,
+    /// Explain a diagnostic code
+    Explain {
+        #[arg(value_name = "CODE")]
+        code: String,
+    },
+}
+
+impl CommandLine {
+    /// Does what the arguments say.
+    pub fn execute(self) -> ExitCode {
+        let options = &self.options;
+        ExitCode::from(match &self.command {
+            None => self.run(),
+            Some(Command::Check { files }) => check(files, options),
+            Some(Command::Fmt { check, files }) => reformat(files, *check, options),
+            Some(Command::Samples { names }) => {
+                let mut out = options.out();
+                succeeded(samples::list_or_fetch(names, &mut out), &mut out)
+            }
+            Some(Command::Doctor) => {
+                let mut out = options.out();
+                doctor::report(&mut out);
+                0
+            }
+            Some(Command::Explain { code }) => explain(code, options),
+        })
+    }
+
+    fn run(&self) -> u8 {
+        let mut out = self.options.out();
+        let piped = !std::io::stdin().is_terminal();
+        let mut files = self.files.clone();
+        if files.is_empty() && self.code.is_empty() {
+            if !piped {
+                out.diagnostic(
+                    Diagnostic::error(codes::USAGE, "no script was given")
+                        .note("write `ltune FILE.ltune`, `ltune -c 'help'`, or pipe a script in")
+                        .note("`ltune --help` lists every option"),
+                );
+                return USAGE;
+            }
+            files.push("-".into());
+        }
+        let Some(mut units) = read_all(&files, &mut out) else { return USAGE };
+        for (index, code) in self.code.iter().enumerate() {
+            units.push(Unit {
+                name: format!("-c {}", index + 1),
+                text: code.clone(),
+                folder: PathBuf::new(),
+            });
+        }
+        let Some(assignments) = self.options.assignments(&mut out) else { return USAGE };
+        interrupt_on_signal(&out.cancel);
+        let mut interpreter = Interpreter::new(out);
+        interpreter.keep_going = self.keep_going;
+        interpreter.assignments = assignments;
+        exit_code(interpreter.run(units))
+    }
+}
+
+impl Options {
+    fn out(&self) -> Out {
+        let cancel = Cancel::default();
+        let mut out = Out::new(self.sink(&cancel));
+        out.cancel = cancel;
+        out.emit(crate::events::Event::Version {
+            schema: "1.0",
+            ltune: env!("CARGO_PKG_VERSION"),
+            libtorch: crate::torch::LIBTORCH_VERSION,
+        });
+        out
+    }
+
+    fn sink(&self, cancel: &Cancel) -> Box<dyn Sink> {
+        let stdout = Outlet::stdout(self.color).cancelling(cancel.clone());
+        if self.json {
+            return Box::new(JsonSink::new(stdout));
+        }
+        let volume = if self.quiet { Volume::Quiet } else { Volume::Normal };
+        Box::new(ScriptSink::new(stdout, Outlet::stderr(self.color), volume))
+    }
+
+    fn assignments(&self, out: &mut Out) -> Option<Vec<Assignment>> {
+        let mut assignments = vec![];
+        for text in &self.set {
+            match Assignment::parse(text) {
+                Ok(assignment) => assignments.push(assignment),
+                Err(diagnostic) => out.diagnostic(diagnostic),
+            }
+        }
+        (assignments.len() == self.set.len()).then_some(assignments)
+    }
+}
+
+fn exit_code(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Done => 0,
+        Outcome::Failed => FAILED,
+        Outcome::Rejected => REJECTED,
+        Outcome::Interrupted => INTERRUPTED,
+    }
+}
+
+fn check(files: &[PathBuf], options: &Options) -> u8 {
+    let mut out = options.out();
+    let Some(units) = read_all(files, &mut out) else { return USAGE };
+    let Some(assignments) = options.assignments(&mut out) else { return USAGE };
+    let statements = {
+        let mut interpreter = Interpreter::new(out);
+        interpreter.assignments = assignments;
+        let checked = interpreter.check(units);
+        out = interpreter.into_out();
+        checked
+    };
+    let Some(statements) = statements else { return REJECTED };
+    if !options.json && !options.quiet {
+        out.text(format!("{}: nothing wrong", crate::units::counted(statements as u64, "statement")));
+    }
+    0
+}
+
+fn reformat(files: &[PathBuf], only_check: bool, options: &Options) -> u8 {
+    let mut out = options.out();
+    let Some(units) = read_all(files, &mut out) else { return USAGE };
+    let mut code = 0;
+    for (unit, path) in units.into_iter().zip(files) {
+        let source = out.sources.add(unit.name.clone(), unit.text.clone());
+        match format(&unit.text, source) {
+            Err(diagnostics) => {
+                diagnostics.into_iter().for_each(|diagnostic| out.diagnostic(diagnostic));
+                code = REJECTED;
+            }
+            Ok(text) if path == Path::new("-") => out.text(text.trim_end_matches('\n')),
+            Ok(text) if text == unit.text => {}
+            Ok(_) if only_check => {
+                out.text(format!("{} would change", unit.name));
+                code = code.max(FAILED);
+            }
+            Ok(text) => match crate::files::atomic::write(path, text.as_bytes()) {
+                Ok(()) => out.text(format!("{} formatted", unit.name)),
+                Err(error) => {
+                    out.diagnostic(Diagnostic::error(codes::FILE, error.to_string()));
+                    code = code.max(FAILED);
+                }
+            },
+        }
+    }
+    code
+}
+
+fn explain(code: &str, options: &Options) -> u8 {
+    let mut out = options.out();
+    match codes::find(code) {
+        Some(found) => {
+            out.text(found.page());
+            0
+        }
+        None => {
+            out.diagnostic(
+                Diagnostic::error(codes::USAGE, format!("there is no diagnostic code `{code}`"))
+                    .note("codes look like `L0012` and stand in brackets behind `error` or `warning`"),
+            );
+            USAGE
+        }
+    }
+}
+
+fn succeeded(result: Result<(), Diagnostic>, out: &mut Out) -> u8 {
+    match result {
+        Ok(()) => 0,
+        Err(diagnostic) => {
+            out.diagnostic(diagnostic);
+            FAILED
+        }
+    }
+}
+
+/// Every file as a unit to check and run; what cannot be read is said.
+fn read_all(files: &[PathBuf], out: &mut Out) -> Option<Vec<Unit>> {
+    let units: Vec<Unit> = files.iter().filter_map(|file| read(file, out)).collect();
+    (units.len() == files.len()).then_some(units)
+}
+
+fn read(file: &Path, out: &mut Out) -> Option<Unit> {
+    let (name, bytes) = if file == Path::new("-") {
+        let mut bytes = vec![];
+        ("standard input".to_string(), std::io::stdin().read_to_end(&mut bytes).map(|_| bytes))
+    } else {
+        (file.display().to_string(), std::fs::read(file))
+    };
+    let problem = match bytes.map(String::from_utf8) {
+        Ok(Ok(text)) => {
+            let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+            return Some(Unit { name, text, folder });
+        }
+        Ok(Err(error)) => format!(
+            "`{name}` is not UTF-8: the first wrong byte is number {}",
+            error.utf8_error().valid_up_to() + 1
+        ),
+        Err(error) => format!("cannot read `{name}`: {}", crate::files::plain(&error)),
+    };
+    out.diagnostic(Diagnostic::error(codes::FILE, problem));
+    None
+}
+
+/// Ctrl-C and a polite `kill` ask the work to stop at a whole step; a second one aborts the step, a third the program.
+fn interrupt_on_signal(cancel: &Cancel) {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let cancel = cancel.clone();
+        // Sound: the closure touches one atomic and, the third time, ends the process with an async-signal-safe call.
+        let _ = crate::torch::signals::on_signal(signal, move || {
+            if cancel.abort() {
+                signal_hook::low_level::exit(INTERRUPTED.into());
+            }
+            cancel.request();
+        });
+    }
+}
+
+/// The sources of a diagnostic that has no place.
+#[allow(dead_code)]
+fn no_sources() -> Sources {
+    Sources::default()
+}

@@ -1,0 +1,260 @@
+//! A figure laid out: panels one under another over one horizontal axis, names beside the ends of their lines.
+
+use crate::events::{Figure, Mark, Panel, Series};
+use crate::plot::axis::Axis;
+use crate::plot::error::PlotError;
+use crate::plot::font::text_width;
+use crate::plot::labels::{fitting, spread};
+use crate::plot::palette::Ink;
+use crate::plot::range::bar_slot;
+use crate::plot::scene::{Anchor, Point, Scene, Shape};
+use crate::plot::style::Style;
+use crate::plot::thin::stretches;
+use crate::plot::ticks::number;
+
+const EDGE: f64 = 24.0;
+const TITLE_SIZE: f64 = 17.0;
+const TEXT_SIZE: f64 = 12.0;
+/// From a panel's label to its top.
+const LABEL_ROOM: f64 = 28.0;
+const NAME_DISTANCE: f64 = 17.0;
+/// A reader without Inter sets the text in a wider font.
+const SLACK: f64 = 1.12;
+
+/// The place of one panel's axes within the picture.
+#[derive(Clone, Copy)]
+struct Frame {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Frame {
+    fn bottom(&self) -> f64 {
+        self.top + self.height
+    }
+
+    fn right(&self) -> f64 {
+        self.left + self.width
+    }
+
+    /// From places between the ends of the axes to pixels.
+    fn point(&self, (across, up): Point) -> Point {
+        (self.left + across * self.width, self.bottom() - up * self.height)
+    }
+}
+
+/// The figure as shapes. The font has to be registered.
+pub fn layout(figure: &Figure, style: &Style) -> Result<Scene, PlotError> {
+    let width = f64::from(style.width);
+    let panel_height = if figure.panels.len() == 1 { 290.0 } else { 165.0 };
+    let header = EDGE + if figure.title.is_empty() { 0.0 } else { TITLE_SIZE + 14.0 };
+    let footer = 50.0 + EDGE / 2.0;
+    let count = figure.panels.len() as f64;
+    let height = style
+        .height
+        .map_or(header + count * (LABEL_ROOM + panel_height) + (count - 1.0) * 20.0 + footer, f64::from);
+    let panel_height = ((height - header - footer - (count - 1.0) * 20.0) / count - LABEL_ROOM).max(40.0);
+
+    let x = Axis::horizontal(figure, (width / 110.0) as usize).ok_or_else(|| PlotError::empty(figure))?;
+    let ticks = (panel_height / 48.0).round() as usize;
+    let y: Vec<Option<Axis>> =
+        figure.panels.iter().map(|panel| Axis::vertical(panel, figure.log_x, ticks.max(2))).collect();
+
+    let numbers =
+        y.iter().flatten().flat_map(|axis| &axis.ticks).map(|tick| text_width(&tick.text, TEXT_SIZE));
+    let left = EDGE + numbers.fold(16.0, f64::max) * SLACK + 10.0;
+    let names = figure.panels.iter().flat_map(named).map(|series| name_width(series));
+    let right = EDGE + names.fold(0.0, f64::max);
+    let frame_width = (width - left - right).max(80.0);
+
+    let mut scene = Scene { title: figure.title.clone(), width, height, shapes: vec![] };
+    scene.shapes.push(Shape::Rectangle { corner: (0.0, 0.0), width, height, ink: Ink::Paper });
+    if !figure.title.is_empty() {
+        scene.text(
+            (EDGE, EDGE + TITLE_SIZE * 0.8),
+            Anchor::Start,
+            TITLE_SIZE,
+            Ink::Strong,
+            figure.title.as_str(),
+        );
+    }
+    let mut top = header;
+    let mut frame = Frame { left, top, width: frame_width, height: panel_height };
+    for (panel, axis) in figure.panels.iter().zip(&y) {
+        scene.text((EDGE, top + TEXT_SIZE), Anchor::Start, TEXT_SIZE, Ink::Muted, panel.y_label.as_str());
+        frame.top = top + LABEL_ROOM;
+        draw_panel(&mut scene, figure, panel, &x, axis.as_ref(), frame);
+        top = frame.bottom() + 20.0;
+    }
+    draw_x_numbers(&mut scene, &x, frame, &figure.x_label);
+    Ok(scene)
+}
+
+fn draw_panel(scene: &mut Scene, figure: &Figure, panel: &Panel, x: &Axis, y: Option<&Axis>, frame: Frame) {
+    let bottom = crisp(frame.bottom());
+    if let Some(y) = y {
+        for tick in &y.ticks {
+            let Some(up) = y.place(tick.value) else { continue };
+            let height = crisp(frame.point((0.0, up)).1);
+            scene.line(vec![(frame.left, height), (frame.right(), height)], 1.0, Ink::Grid);
+            let at = (frame.left - 10.0, height + TEXT_SIZE * 0.36);
+            scene.text(at, Anchor::End, TEXT_SIZE, Ink::Muted, set(&tick.text));
+        }
+    }
+    scene.line(vec![(frame.left, bottom), (frame.right(), bottom)], 1.0, Ink::Axis);
+    for tick in &x.ticks {
+        let Some(across) = x.place(tick.value) else { continue };
+        let place = crisp(frame.point((across, 0.0)).0);
+        scene.line(vec![(place, bottom), (place, bottom + 4.0)], 1.0, Ink::Axis);
+    }
+    let Some(y) = y else {
+        let middle = frame.point((0.5, 0.5));
+        scene.text(middle, Anchor::Middle, TEXT_SIZE, Ink::Muted, "no values yet");
+        return;
+    };
+    draw_bars(scene, figure, panel, x, y, frame);
+    // What lies behind is painted first.
+    for mark in [Mark::Faint, Mark::Line, Mark::Dots] {
+        for series in panel.series.iter().filter(|series| series.mark == mark) {
+            draw_series(scene, series, x, y, frame);
+        }
+    }
+    draw_names(scene, panel, x, y, frame);
+}
+
+fn draw_series(scene: &mut Scene, series: &Series, x: &Axis, y: &Axis, frame: Frame) {
+    let (ink, width) = match series.mark {
+        Mark::Faint => (Ink::Faint(series.color), 1.0),
+        _ => (Ink::Series(series.color), 1.75),
+    };
+    for stretch in stretches(&series.points, x, y, frame.width as usize) {
+        let points: Vec<Point> = stretch.into_iter().map(|point| frame.point(point)).collect();
+        match (series.mark, points.as_slice()) {
+            (Mark::Dots, _) => {
+                let discs = points.iter().map(|center| Shape::Disc { center: *center, radius: 3.0, ink });
+                scene.shapes.extend(discs);
+            }
+            (_, [center]) => scene.shapes.push(Shape::Disc { center: *center, radius: 1.5 + width, ink }),
+            _ => scene.line(points, width, ink),
+        }
+    }
+}
+
+/// Bars of several series stand side by side at their place.
+fn draw_bars(scene: &mut Scene, figure: &Figure, panel: &Panel, x: &Axis, y: &Axis, frame: Frame) {
+    let bars: Vec<&Series> = panel.series.iter().filter(|series| series.mark == Mark::Bars).collect();
+    let slot = bar_slot(figure);
+    let share = 0.72 / bars.len().max(1) as f64;
+    let zero = frame.point((0.0, y.place(0.0).unwrap_or(0.0))).1;
+    for (index, series) in bars.iter().enumerate() {
+        let offset = (index as f64 - bars.len() as f64 / 2.0) * share;
+        for (at, value) in &series.points {
+            let from = x.place(at + offset * slot);
+            let to = x.place(at + (offset + share) * slot);
+            let (Some(from), Some(to), Some(up)) = (from, to, y.place(*value)) else { continue };
+            let (start, end) = (frame.point((from, up)), frame.point((to, up)));
+            let gap = ((end.0 - start.0) * 0.06).min(2.0);
+            scene.shapes.push(Shape::Rectangle {
+                corner: (start.0 + gap, start.1.min(zero)),
+                width: (end.0 - start.0 - 2.0 * gap).max(0.5),
+                height: (zero - start.1).abs(),
+                ink: Ink::Series(series.color),
+            });
+        }
+    }
+}
+
+/// The series that carry a name: not the faint values behind a line of the same name.
+fn named(panel: &Panel) -> Vec<&Series> {
+    let covered = |faint: &Series| {
+        let twin = |other: &Series| other.mark != Mark::Faint && other.name == faint.name;
+        faint.mark == Mark::Faint && panel.series.iter().any(twin)
+    };
+    panel.series.iter().filter(|series| !covered(series) && !series.name.is_empty()).collect()
+}
+
+const NAME_GAP: f64 = 10.0;
+const LONGEST_NAME: usize = 24;
+
+fn name_width(series: &Series) -> f64 {
+    let value = last_value(series).map_or(0.0, |value| text_width(&value, TEXT_SIZE) + 6.0);
+    NAME_GAP + (text_width(&short(&series.name), TEXT_SIZE) + value) * SLACK
+}
+
+/// The last number of a series, as it stands beside its name.
+fn last_value(series: &Series) -> Option<String> {
+    let (_, value) = series.points.iter().rfind(|(x, y)| x.is_finite() && y.is_finite())?;
+    (series.mark != Mark::Bars).then(|| set(&number(*value, 4)))
+}
+
+fn draw_names(scene: &mut Scene, panel: &Panel, x: &Axis, y: &Axis, frame: Frame) {
+    let end = |series: &&Series| {
+        let place = |(across, up): &Point| Some((x.place(*across)?, y.place(*up)?));
+        series.points.iter().rev().find_map(place).map(|point| frame.point(point))
+    };
+    let mut ends: Vec<(&Series, Point)> =
+        named(panel).into_iter().filter_map(|series| Some((series, end(&series)?))).collect();
+    let fitting = fitting(NAME_DISTANCE, frame.height);
+    let left_out = ends.len().saturating_sub(fitting);
+    if left_out > 0 {
+        ends.truncate(fitting - 1);
+    }
+    let wanted: Vec<f64> = ends.iter().map(|(_, point)| point.1).collect();
+    let last = frame.bottom() - if left_out > 0 { NAME_DISTANCE } else { 0.0 };
+    let places = spread(&wanted, NAME_DISTANCE, frame.top, last);
+    for ((series, _), place) in ends.iter().zip(places) {
+        let baseline = place + TEXT_SIZE * 0.36;
+        let name = short(&series.name);
+        let at = frame.right() + NAME_GAP;
+        let after = at + text_width(&name, TEXT_SIZE) * SLACK + 6.0;
+        scene.text((at, baseline), Anchor::Start, TEXT_SIZE, Ink::Series(series.color), name);
+        if let Some(value) = last_value(series) {
+            scene.text((after, baseline), Anchor::Start, TEXT_SIZE, Ink::Muted, value);
+        }
+    }
+    if left_out > 0 {
+        let at = (frame.right() + NAME_GAP, frame.bottom() + TEXT_SIZE * 0.36);
+        let text = format!("and {} more", ends_more(left_out));
+        scene.text(at, Anchor::Start, TEXT_SIZE, Ink::Muted, text);
+    }
+}
+
+/// One name gives way to the line that counts those left out.
+fn ends_more(left_out: usize) -> usize {
+    left_out + 1
+}
+
+fn draw_x_numbers(scene: &mut Scene, x: &Axis, frame: Frame, label: &str) {
+    for tick in &x.ticks {
+        let Some(across) = x.place(tick.value) else { continue };
+        let at = (frame.point((across, 0.0)).0, frame.bottom() + 19.0);
+        scene.text(at, Anchor::Middle, TEXT_SIZE, Ink::Muted, set(&tick.text));
+    }
+    let at = (frame.left + frame.width / 2.0, frame.bottom() + 40.0);
+    scene.text(at, Anchor::Middle, TEXT_SIZE, Ink::Muted, label);
+}
+
+/// The middle of a pixel, where a line of one pixel is sharp.
+fn crisp(place: f64) -> f64 {
+    place.floor() + 0.5
+}
+
+/// A number as it is set in a picture: thin spaces between groups and a minus sign as long as a plus.
+fn set(text: &str) -> String {
+    let text = text.replace(' ', "\u{2009}");
+    match text.strip_prefix('-') {
+        Some(rest) => format!("\u{2212}{rest}"),
+        None => text,
+    }
+}
+
+/// A name that leaves room for the picture.
+fn short(name: &str) -> String {
+    if name.chars().count() <= LONGEST_NAME {
+        return name.into();
+    }
+    let kept: String = name.chars().take(LONGEST_NAME - 1).collect();
+    format!("{}…", kept.trim_end())
+}
