@@ -3,6 +3,11 @@
 //! A [`trainer::Trainer`] owns what changes (trained tensors, optimizer moments, the step); all else is a
 //! pure function of the recipe, the seed and the step, so that a snapshot of those three is the whole run.
 
+pub mod clip;
 pub mod error;
+pub mod metrics;
+pub mod optimizer;
 pub mod recipe;
 pub mod schedule;
+pub mod selection;
+pub mod watch;
