@@ -68,7 +68,8 @@ fn open_cuda() -> Result<(), TorchError> {
     // SAFETY: dlopen of a library of the same libtorch; opening it again only counts.
     if unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), flags) }.is_null() {
         let beside = format!("{}/libtorch_cuda.so", env!("LTUNE_LIBTORCH"));
-        let beside = std::ffi::CString::new(beside).map_err(|_| TorchError::NoCuda("its path is odd".to_string()))?;
+        let beside =
+            std::ffi::CString::new(beside).map_err(|_| TorchError::NoCuda("its path is odd".to_string()))?;
         // SAFETY: as above.
         if unsafe { libc::dlopen(beside.as_ptr(), flags) }.is_null() {
             return Err(TorchError::NoCuda(format!("libtorch_cuda.so does not open ({})", last_dlerror())));

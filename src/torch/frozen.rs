@@ -16,7 +16,8 @@ unsafe impl Sync for Frozen {}
 impl Frozen {
     /// Takes the tensors; they no longer require gradients.
     pub fn new(tensors: BTreeMap<String, Tensor>) -> Frozen {
-        let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.set_requires_grad(false))).collect();
+        let tensors =
+            tensors.into_iter().map(|(name, tensor)| (name, tensor.set_requires_grad(false))).collect();
         Frozen { tensors }
     }
 

@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn a_failure_is_an_error_with_a_short_message() {
         let leaf = Tensor::from_slice(&[1f32, 2.0]).set_requires_grad(true);
-        let error = backward(&[&(&leaf * 2.0)], &[&Tensor::from_slice(&[1f32, 1.0, 1.0])]).unwrap_err().to_string();
+        let error =
+            backward(&[&(&leaf * 2.0)], &[&Tensor::from_slice(&[1f32, 1.0, 1.0])]).unwrap_err().to_string();
         assert!(error.starts_with("libtorch: ") && !error.contains("Exception raised from"), "{error}");
     }
 }

@@ -16,7 +16,10 @@ pub fn cut(text: &str) -> String {
 /// The error a message of libtorch stands for.
 pub fn error(text: &str) -> TorchError {
     let text = cut(text);
-    if text.contains("out of memory") || text.contains("can't allocate memory") || text.contains("not enough memory") {
+    if text.contains("out of memory")
+        || text.contains("can't allocate memory")
+        || text.contains("not enough memory")
+    {
         return TorchError::OutOfMemory(text);
     }
     TorchError::Operation(text)
@@ -35,6 +38,9 @@ mod tests {
 
     #[test]
     fn out_of_memory_is_told_apart() {
-        assert!(matches!(error("DefaultCPUAllocator: can't allocate memory: you tried"), TorchError::OutOfMemory(_)));
+        assert!(matches!(
+            error("DefaultCPUAllocator: can't allocate memory: you tried"),
+            TorchError::OutOfMemory(_)
+        ));
     }
 }

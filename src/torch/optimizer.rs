@@ -33,7 +33,10 @@ pub fn adamw(
     numbers: AdamW,
 ) -> Result<(), TorchError> {
     let count = parameters.len();
-    assert!(gradients.len() == count && means.len() == count && squares.len() == count, "one of each a parameter");
+    assert!(
+        gradients.len() == count && means.len() == count && squares.len() == count,
+        "one of each a parameter"
+    );
     let (parameters, gradients) = (shim::handles(parameters), shim::handles(gradients));
     let (means, squares) = (shim::handles(means), shim::handles(squares));
     let AdamW { step, lr, beta1, beta2, eps, weight_decay } = numbers;

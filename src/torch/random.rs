@@ -5,12 +5,15 @@ use tch::Tensor;
 
 /// A seed for one purpose: mixes a run's seed with the numbers that name the place (step, micro-batch, layer).
 pub fn derive(seed: u64, places: &[u64]) -> u64 {
-    places.iter().fold(mix(seed ^ 0x6c74_756e_6531_0001), |state, place| mix(state ^ mix(*place).rotate_left(23)))
+    places
+        .iter()
+        .fold(mix(seed ^ 0x6c74_756e_6531_0001), |state, place| mix(state ^ mix(*place).rotate_left(23)))
 }
 
 /// A number that stands for a name, the same on every machine (FNV-1a).
 pub fn place(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).

@@ -34,7 +34,8 @@ mod tests {
 
     #[test]
     fn bytes_survive_the_way_there_and_back() {
-        let bytes: Vec<u8> = [1.5f32, -2.0, 3.25, 0.0, 5.0, 6.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes: Vec<u8> =
+            [1.5f32, -2.0, 3.25, 0.0, 5.0, 6.0].iter().flat_map(|x| x.to_le_bytes()).collect();
         let tensor = from_bytes(&bytes, &[2, 3], Kind::Float).unwrap();
         assert_eq!(tensor.double_value(&[0, 2]), 3.25);
         assert_eq!(to_bytes(&tensor).unwrap(), bytes);

@@ -10,7 +10,11 @@ pub(super) type Handle = *const C_tensor;
 unsafe extern "C" {
     pub(super) fn ltune_torch_version() -> *const c_char;
     fn ltune_free(message: *mut c_char);
-    pub(super) fn ltune_backward(outputs: *const Handle, gradients: *const Handle, count: usize) -> *mut c_char;
+    pub(super) fn ltune_backward(
+        outputs: *const Handle,
+        gradients: *const Handle,
+        count: usize,
+    ) -> *mut c_char;
     pub(super) fn ltune_set_gradient(leaf: Handle, gradient: Handle) -> *mut c_char;
     pub(super) fn ltune_fused_adamw(
         parameters: *const Handle,
@@ -37,8 +41,14 @@ unsafe extern "C" {
         first_step: c_int,
     ) -> *mut c_char;
     pub(super) fn ltune_fill_bernoulli(tensor: Handle, probability: c_double, seed: u64) -> *mut c_char;
-    pub(super) fn ltune_fill_uniform(tensor: Handle, low: c_double, high: c_double, seed: u64) -> *mut c_char;
-    pub(super) fn ltune_fill_normal(tensor: Handle, mean: c_double, deviation: c_double, seed: u64) -> *mut c_char;
+    pub(super) fn ltune_fill_uniform(tensor: Handle, low: c_double, high: c_double, seed: u64)
+    -> *mut c_char;
+    pub(super) fn ltune_fill_normal(
+        tensor: Handle,
+        mean: c_double,
+        deviation: c_double,
+        seed: u64,
+    ) -> *mut c_char;
     pub(super) fn ltune_set_onednn_float32(reduced: c_int) -> *mut c_char;
     pub(super) fn ltune_set_deterministic(on: c_int) -> *mut c_char;
     pub(super) fn ltune_cpu_capability() -> *const c_char;

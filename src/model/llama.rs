@@ -1,0 +1,223 @@
+//! The forward pass of a Llama: a base, and what a run lays over it.
+
+use crate::model::ModelError;
+use crate::model::attention::Attention;
+use crate::model::base::Base;
+use crate::model::cache::KvCache;
+use crate::model::config::module_name;
+use crate::model::lora;
+use crate::model::rope::Rotation;
+use crate::model::trainables::Trainables;
+use crate::torch::random;
+use tch::{Kind, Tensor};
+
+/// A model as it computes: frozen weights with a run's tensors and adapters over them.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    pub base: &'a Base,
+    pub trainables: Option<&'a Trainables>,
+}
+
+/// The rows of a micro-batch on the device of the model.
+#[derive(Debug)]
+pub struct Inputs {
+    /// `[b, t]`, padded on the right with any token.
+    pub input_ids: Tensor,
+    /// For each row the lengths of the documents packed into it; empty when nothing is packed.
+    pub documents: Vec<Vec<usize>>,
+    /// Positions of each row that are not padding.
+    pub attended: Vec<usize>,
+}
+
+/// Seeds the dropout of one micro-batch: derived from (run seed, step, micro-batch). Modules derive theirs from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropoutSeed(pub u64);
+
+impl Inputs {
+    /// Rows of equal length, row by row in `ids`; each id is held against the vocabulary. `documents` as in `Inputs`.
+    pub fn new(
+        base: &Base,
+        ids: &[i64],
+        rows: usize,
+        documents: Vec<Vec<usize>>,
+        attended: Vec<usize>,
+    ) -> Result<Inputs, ModelError> {
+        let vocabulary = base.config.vocab_size;
+        if let Some(&id) = ids.iter().find(|id| !(0..vocabulary).contains(*id)) {
+            return Err(ModelError::TokenOutside { id, vocabulary });
+        }
+        let input_ids = Tensor::f_from_slice(ids)?.f_view([rows as i64, (ids.len() / rows.max(1)) as i64])?;
+        let packed = documents.iter().any(|row| row.len() > 1);
+        let documents = if packed { whole(documents, &attended) } else { vec![] };
+        Ok(Inputs { input_ids: input_ids.f_to_device(base.device)?, documents, attended })
+    }
+
+    /// Positions of one row, padding included.
+    pub fn length(&self) -> i64 {
+        self.input_ids.size()[1]
+    }
+}
+
+/// A row that names no documents is one.
+fn whole(documents: Vec<Vec<usize>>, attended: &[usize]) -> Vec<Vec<usize>> {
+    let rows = documents.into_iter().zip(attended);
+    rows.map(|(row, attended)| if row.is_empty() { vec![*attended] } else { row }).collect()
+}
+
+impl Policy<'_> {
+    /// Hidden states after the final norm, `[b, t, d]` in the model's dtype. With a seed, dropout is on.
+    pub fn hidden(&self, inputs: &Inputs, dropout: Option<DropoutSeed>) -> Tensor {
+        let (config, device) = (&self.base.config, self.base.device);
+        if inputs.documents.is_empty() {
+            let rotation = Rotation::range(config, 0, inputs.length(), device);
+            return self.blocks(&inputs.input_ids, &rotation, &mut Attention::Rows, dropout);
+        }
+        let positions = restarting(&inputs.documents, inputs.length());
+        let longest = inputs.documents.iter().flatten().max().map_or(1, |longest| *longest as i64);
+        let rotation = Rotation::positions(config, &positions, longest, device);
+        self.blocks(&inputs.input_ids, &rotation, &mut Attention::Documents(&inputs.documents), dropout)
+    }
+
+    /// Logits of hidden states `[.., d]` → `[.., v]`, in the model's dtype.
+    pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        hidden.matmul(&self.weight(self.base.config.head_name()).tr())
+    }
+
+    /// A weight as products take it: the run's own if it trains it, in the model's dtype.
+    pub fn weight(&self, name: &str) -> Tensor {
+        match self.trainables.and_then(|trainables| trainables.get(name)) {
+            Some(own) => own.to_kind(self.base.dtype),
+            None => {
+                self.base.get(name).expect("the base holds every tensor of its configuration").shallow_clone()
+            }
+        }
+    }
+
+    pub(super) fn hidden_cached(&self, input_ids: &Tensor, cache: &mut KvCache) -> Tensor {
+        let rotation =
+            Rotation::range(&self.base.config, cache.length(), input_ids.size()[1], self.base.device);
+        self.blocks(input_ids, &rotation, &mut Attention::Cached(cache), None)
+    }
+
+    fn blocks(
+        &self,
+        input_ids: &Tensor,
+        rotation: &Rotation,
+        attention: &mut Attention,
+        dropout: Option<DropoutSeed>,
+    ) -> Tensor {
+        let (b, t) = input_ids.size2().expect("ids have two axes");
+        let config = &self.base.config;
+        let table_vd = self.weight("model.embed_tokens.weight");
+        let mut x_nd = Tensor::embedding(&table_vd, &input_ids.reshape([b * t]), -1, false, false);
+        for layer in 0..config.num_hidden_layers {
+            let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.input_layernorm.weight"));
+            let mixed_nd = self.mix(&normed_nd, (b, t), layer, rotation, attention, dropout);
+            x_nd = self.linear(&mixed_nd, &module_name(layer, "o_proj"), Some(&x_nd), dropout);
+            let normed_nd =
+                self.norm(&x_nd, &format!("model.layers.{layer}.post_attention_layernorm.weight"));
+            let gated_nf = self.gate(&normed_nd, layer, dropout);
+            x_nd = self.linear(&gated_nf, &module_name(layer, "down_proj"), Some(&x_nd), dropout);
+        }
+        self.norm(&x_nd, "model.norm.weight").view([b, t, config.hidden_size])
+    }
+
+    /// Attention without its output product: `[n, d]` → `[n, h·k]`.
+    fn mix(
+        &self,
+        x_nd: &Tensor,
+        (b, t): (i64, i64),
+        layer: i64,
+        rotation: &Rotation,
+        attention: &mut Attention,
+        dropout: Option<DropoutSeed>,
+    ) -> Tensor {
+        let config = &self.base.config;
+        let heads = |module: &str, count: i64| {
+            self.linear(x_nd, &module_name(layer, module), None, dropout).view([b, t, count, config.head_dim])
+        };
+        let q_bthk = rotation.apply(&heads("q_proj", config.num_attention_heads));
+        let k_btgk = rotation.apply(&heads("k_proj", config.num_key_value_heads));
+        let v_btgk = heads("v_proj", config.num_key_value_heads);
+        let out_bthk = attention.attend(layer as usize, &q_bthk, &k_btgk, &v_btgk);
+        out_bthk.reshape([b * t, config.num_attention_heads * config.head_dim])
+    }
+
+    /// SwiGLU without its output product: `[n, d]` → `[n, f]` (Shazeer, 2020).
+    fn gate(&self, x_nd: &Tensor, layer: i64, dropout: Option<DropoutSeed>) -> Tensor {
+        let gate_nf = self.linear(x_nd, &module_name(layer, "gate_proj"), None, dropout);
+        let up_nf = self.linear(x_nd, &module_name(layer, "up_proj"), None, dropout);
+        gate_nf.silu() * up_nf
+    }
+
+    /// RMSNorm (Zhang and Sennrich, 2019), computed in fp32, given back in the kind of `x`.
+    fn norm(&self, x_nd: &Tensor, name: &str) -> Tensor {
+        let own = self.trainables.and_then(|trainables| trainables.get(name));
+        let weight_d =
+            own.or_else(|| self.base.get(name)).expect("the base holds every tensor of its configuration");
+        let normed_nd = x_nd.to_kind(Kind::Float).rms_norm(
+            [self.base.config.hidden_size],
+            Some(weight_d),
+            self.base.config.rms_norm_eps,
+        );
+        normed_nd.to_kind(x_nd.kind())
+    }
+
+    /// A linear layer with its bias and adapter, added to `residual` where there is one. The sums are taken inside the
+    /// products, so that no tensor is made only to be added.
+    fn linear(
+        &self,
+        x: &Tensor,
+        module: &str,
+        residual: Option<&Tensor>,
+        dropout: Option<DropoutSeed>,
+    ) -> Tensor {
+        let weight_t = self.weight(&format!("{module}.weight")).tr();
+        let has_bias = module.rsplit('.').next().is_some_and(|last| self.base.config.has_bias(last));
+        let bias = has_bias.then(|| self.weight(&format!("{module}.bias")));
+        let out = match (residual, &bias) {
+            (Some(residual), None) => residual.addmm(x, &weight_t),
+            (Some(residual), Some(bias)) => (residual + bias).addmm(x, &weight_t),
+            (None, Some(bias)) => bias.addmm(x, &weight_t),
+            (None, None) => x.mm(&weight_t),
+        };
+        self.adapt(out, x, module, dropout)
+    }
+
+    /// Adds the adapter's product into the output of the layer it belongs to.
+    fn adapt(&self, mut out: Tensor, x: &Tensor, module: &str, dropout: Option<DropoutSeed>) -> Tensor {
+        let Some(trainables) = self.trainables else { return out };
+        let Some(settings) = &trainables.lora else { return out };
+        let (a, b) = lora::names(module);
+        let (Some(a_rd), Some(b_dr)) = (trainables.get(&a), trainables.get(&b)) else { return out };
+        let kept = match dropout {
+            Some(DropoutSeed(seed)) if settings.dropout > 0.0 => {
+                drop_out(x, settings.dropout, random::derive(seed, &[random::place(module)]))
+            }
+            _ => x.shallow_clone(),
+        };
+        let dtype = self.base.dtype;
+        let low_nr = kept.mm(&a_rd.to_kind(dtype).tr()) * settings.scale();
+        out.addmm_(&low_nr, &b_dr.to_kind(dtype).tr())
+    }
+}
+
+/// Zeroes a share of the elements and scales up the rest.
+fn drop_out(x: &Tensor, share: f64, seed: u64) -> Tensor {
+    let mut mask = x.detach().empty_like();
+    random::fill_bernoulli(&mask, 1.0 - share, seed).expect("a fresh tensor of floats can be filled");
+    x * mask.divide_scalar_(1.0 - share)
+}
+
+/// The position of each token within its document; padding goes on from zero.
+fn restarting(documents: &[Vec<usize>], length: i64) -> Vec<f32> {
+    let mut positions = Vec::with_capacity(documents.len() * length as usize);
+    for row in documents {
+        let used: usize = row.iter().sum();
+        let padding = (length as usize).saturating_sub(used);
+        for document in row.iter().copied().chain([padding]) {
+            positions.extend((0..document).map(|position| position as f32));
+        }
+    }
+    positions
+}

@@ -1,0 +1,174 @@
+//! Next-token cross-entropy over supervised positions, in chunks: all logits never exist at once.
+
+use crate::model::ModelError;
+use crate::model::llama::{DropoutSeed, Inputs, Policy};
+use crate::torch::gradient;
+use tch::{Kind, Tensor};
+
+/// The label of a position without a target.
+pub const NO_TARGET: i64 = -100;
+
+/// Rows of logits that exist at once. Part of the numbers: another size changes last bits.
+const CHUNK: i64 = 1024;
+
+/// The loss over the supervised positions of a micro-batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LossSum {
+    /// Sum of the tokens' losses in nats.
+    pub loss_sum: f64,
+    /// Supervised positions.
+    pub tokens: usize,
+    /// Positions whose likeliest token is the target; counted when measuring only.
+    pub correct: usize,
+    /// Each position's loss, row by row; kept when asked for.
+    pub per_token: Vec<f32>,
+}
+
+/// Whether each position's loss is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    Sum,
+    PerToken,
+}
+
+/// One micro-batch of training: forward, loss and backward. Adds to `.grad` of the trainables the gradient of
+/// `scale · Σ loss`; `scale` is 1 over the supervised tokens of the whole step. `labels` `[b·t]` are already shifted.
+pub fn train_micro(
+    policy: &Policy,
+    inputs: &Inputs,
+    labels: &[i64],
+    scale: f64,
+    seed: DropoutSeed,
+) -> Result<LossSum, ModelError> {
+    let hidden_btd = policy.hidden(inputs, Some(seed));
+    let Some(chosen) = Supervised::choose(policy, &hidden_btd, labels)? else {
+        return Ok(LossSum::default());
+    };
+    let (sum, gradient_sd) = chosen.gradient(policy, scale)?;
+    if let Some(gradient_sd) = gradient_sd {
+        gradient::backward(&[&chosen.hidden_sd], &[&gradient_sd])?;
+    }
+    Ok(sum)
+}
+
+/// The loss of a micro-batch without gradients.
+pub fn measure_micro(
+    policy: &Policy,
+    inputs: &Inputs,
+    labels: &[i64],
+    detail: Detail,
+) -> Result<LossSum, ModelError> {
+    let _no_grad = tch::no_grad_guard();
+    let hidden_btd = policy.hidden(inputs, None);
+    match Supervised::choose(policy, &hidden_btd, labels)? {
+        Some(chosen) => chosen.measure(policy, detail),
+        None => Ok(LossSum::default()),
+    }
+}
+
+/// The positions that have a target.
+struct Supervised {
+    /// `[s, d]`, in the graph.
+    hidden_sd: Tensor,
+    /// `[s]`
+    targets_s: Tensor,
+}
+
+impl Supervised {
+    fn choose(
+        policy: &Policy,
+        hidden_btd: &Tensor,
+        labels: &[i64],
+    ) -> Result<Option<Supervised>, ModelError> {
+        let vocabulary = policy.base.config.vocab_size;
+        let chosen = labels.iter().enumerate().filter(|(_, label)| **label != NO_TARGET);
+        let (positions, targets): (Vec<i64>, Vec<i64>) =
+            chosen.map(|(index, label)| (index as i64, *label)).unzip();
+        if let Some(&id) = targets.iter().find(|target| !(0..vocabulary).contains(*target)) {
+            return Err(ModelError::TokenOutside { id, vocabulary });
+        }
+        if targets.is_empty() {
+            return Ok(None);
+        }
+        let on_device = |values: &[i64]| Tensor::f_from_slice(values)?.f_to_device(policy.base.device);
+        let hidden_nd = hidden_btd.f_reshape([-1, policy.base.config.hidden_size])?;
+        let hidden_sd = hidden_nd.f_index_select(0, &on_device(&positions)?)?;
+        Ok(Some(Supervised { hidden_sd, targets_s: on_device(&targets)? }))
+    }
+
+    fn tokens(&self) -> i64 {
+        self.targets_s.size()[0]
+    }
+
+    /// Starts and lengths of the chunks.
+    fn chunks(&self) -> impl Iterator<Item = (i64, i64)> {
+        let tokens = self.tokens();
+        (0..tokens).step_by(CHUNK as usize).map(move |start| (start, CHUNK.min(tokens - start)))
+    }
+
+    fn measure(&self, policy: &Policy, detail: Detail) -> Result<LossSum, ModelError> {
+        let head_vd = policy.weight(policy.base.config.head_name());
+        let mut sum = LossSum { tokens: self.tokens() as usize, ..LossSum::default() };
+        for (start, length) in self.chunks() {
+            let targets_s = self.targets_s.narrow(0, start, length);
+            let logits_sv =
+                self.hidden_sd.narrow(0, start, length).f_mm(&head_vd.tr())?.f_to_kind(Kind::Float)?;
+            sum.correct +=
+                logits_sv.f_argmax(-1, false)?.f_eq_tensor(&targets_s)?.sum(Kind::Int64).int64_value(&[])
+                    as usize;
+            let losses_s = -chosen_of(&logits_sv.f_log_softmax(-1, Kind::Float)?, &targets_s)?;
+            sum.loss_sum += losses_s.sum(Kind::Double).double_value(&[]);
+            if detail == Detail::PerToken {
+                sum.per_token.extend(Vec::<f32>::try_from(losses_s.squeeze_dim(1))?);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// The loss, and the gradient of `scale · loss` for the hidden states if they take one. The head's own gradient,
+    /// if it is trained, is added to its leaf. With p the probabilities and y the targets, the gradient of the logits
+    /// is p - y, made in place of p.
+    fn gradient(&self, policy: &Policy, scale: f64) -> Result<(LossSum, Option<Tensor>), ModelError> {
+        let _no_grad = tch::no_grad_guard();
+        let head_name = policy.base.config.head_name();
+        let head_vd = policy.weight(head_name);
+        let head_leaf = policy.trainables.and_then(|trainables| trainables.get(head_name));
+        let hidden_sd = self.hidden_sd.detach();
+        let gradient_sd = if self.hidden_sd.requires_grad() { Some(hidden_sd.f_empty_like()?) } else { None };
+        let mut loss_sum = 0.0;
+        for (start, length) in self.chunks() {
+            let (x_sd, targets_s) =
+                (hidden_sd.narrow(0, start, length), self.targets_s.narrow(0, start, length));
+            let logits_sv = x_sd.f_mm(&head_vd.tr())?.f_to_kind(Kind::Float)?;
+            let mut log_sv = logits_sv.f_log_softmax(-1, Kind::Float)?;
+            drop(logits_sv);
+            loss_sum -= chosen_of(&log_sv, &targets_s)?.sum(Kind::Double).double_value(&[]);
+            let mut difference_sv = log_sv.f_exp_()?;
+            let minus_one = Tensor::f_full([length, 1], -1.0, (Kind::Float, log_sv.device()))?;
+            let difference_sv = difference_sv.f_scatter_add_(1, &targets_s.unsqueeze(1), &minus_one)?;
+            let difference_sv = difference_sv.f_to_kind(policy.base.dtype)?;
+            if let Some(gradient_sd) = &gradient_sd {
+                let mut part_sd = gradient_sd.narrow(0, start, length);
+                part_sd.f_copy_(&(difference_sv.f_mm(&head_vd)? * scale))?;
+            }
+            if let Some(leaf) = head_leaf {
+                add_to_head(leaf, &difference_sv, &(x_sd * scale))?;
+            }
+        }
+        Ok((LossSum { loss_sum, tokens: self.tokens() as usize, ..LossSum::default() }, gradient_sd))
+    }
+}
+
+/// The entry of each row that belongs to its target: `[s, 1]`.
+fn chosen_of(rows_sv: &Tensor, targets_s: &Tensor) -> Result<Tensor, ModelError> {
+    Ok(rows_sv.f_gather(1, &targets_s.f_unsqueeze(1)?, false)?)
+}
+
+fn add_to_head(leaf: &Tensor, difference_sv: &Tensor, x_sd: &Tensor) -> Result<(), ModelError> {
+    let mut held = leaf.grad();
+    if held.defined() && x_sd.kind() == Kind::Float {
+        let _ = held.f_addmm_(&difference_sv.tr(), x_sd)?;
+        return Ok(());
+    }
+    Ok(gradient::accumulate(leaf, &difference_sv.tr().f_mm(x_sd)?.f_to_kind(Kind::Float)?)?)
+}
