@@ -51,10 +51,7 @@ pub fn write_with(
 }
 
 /// Replaces a folder by the one that `fill` makes under a temporary name. When `fill` fails, the old folder stays.
-pub fn folder<T, E: From<FilesError>>(
-    path: &Path,
-    fill: impl FnOnce(&Path) -> Result<T, E>,
-) -> Result<T, E> {
+pub fn folder<T, E: From<FilesError>>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, E>) -> Result<T, E> {
     let failed = |reason| FilesError::from_io("write", path, reason);
     let target = resolved(path);
     if target.exists() && !target.is_dir() {
@@ -166,13 +163,7 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     let other = CString::new(other.as_os_str().as_bytes())?;
     // SAFETY: both are nul-terminated strings that outlive the call, which keeps neither.
     let done = unsafe {
-        libc::renameat2(
-            libc::AT_FDCWD,
-            one.as_ptr(),
-            libc::AT_FDCWD,
-            other.as_ptr(),
-            libc::RENAME_EXCHANGE,
-        )
+        libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE)
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -224,10 +215,14 @@ mod tests {
     fn a_folder_is_swapped_whole_or_not_at_all() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("run");
-        folder(&path, |new| fs::write(new.join("one"), "1").map_err(|e| FilesError::from_io("write", new, e)))
-            .unwrap();
-        folder(&path, |new| fs::write(new.join("two"), "2").map_err(|e| FilesError::from_io("write", new, e)))
-            .unwrap();
+        folder(&path, |new| {
+            fs::write(new.join("one"), "1").map_err(|e| FilesError::from_io("write", new, e))
+        })
+        .unwrap();
+        folder(&path, |new| {
+            fs::write(new.join("two"), "2").map_err(|e| FilesError::from_io("write", new, e))
+        })
+        .unwrap();
         assert_eq!(names(&path), ["two"]);
         let failed: Result<(), FilesError> = folder(&path, |new| {
             fs::write(new.join("three"), "3").unwrap();

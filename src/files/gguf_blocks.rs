@@ -252,15 +252,63 @@ mod tests {
     /// `gguf` 0.19.0 (and numpy for F16 and BF16) makes of the same pseudo-random bytes.
     const TRUTH: &[(Kind, &[usize], usize, f32, &str)] = &[
         (Kind::F16, &[0], 40, 1.6933594, "95d5428d2a10d2900d4142251858f5325b2d7267ddc1cba8750737420b821e28"),
-        (Kind::BF16, &[0], 40, 0.38671875, "c1bbb695694a85176c41b49f451d02338da73238fcf8e1a61d2f724ddb9f632a"),
-        (Kind::Q8_0, &[0], 40, -215.05664, "c7a53f06014e7b7cb1119380f38f120355e978972ac02a4f250c0b3472826ad4"),
-        (Kind::Q4_0, &[0], 40, -11.853516, "6e0a1a2aeaf099bbdee4a36a19c7924cc75ae2b207e5c2abe578939ff91cf695"),
-        (Kind::Q4_1, &[0, 2], 40, 18.685577, "1ae07203796c48fd98d87669752cfbde62540c864870e444ecbb7df4f9f24c2e"),
+        (
+            Kind::BF16,
+            &[0],
+            40,
+            0.38671875,
+            "c1bbb695694a85176c41b49f451d02338da73238fcf8e1a61d2f724ddb9f632a",
+        ),
+        (
+            Kind::Q8_0,
+            &[0],
+            40,
+            -215.05664,
+            "c7a53f06014e7b7cb1119380f38f120355e978972ac02a4f250c0b3472826ad4",
+        ),
+        (
+            Kind::Q4_0,
+            &[0],
+            40,
+            -11.853516,
+            "6e0a1a2aeaf099bbdee4a36a19c7924cc75ae2b207e5c2abe578939ff91cf695",
+        ),
+        (
+            Kind::Q4_1,
+            &[0, 2],
+            40,
+            18.685577,
+            "1ae07203796c48fd98d87669752cfbde62540c864870e444ecbb7df4f9f24c2e",
+        ),
         (Kind::Q5_0, &[0], 40, 3.3867188, "52ccaad090c3117d9e3053a861d69059d7f7d798929ff80a301bc08b2fe84919"),
-        (Kind::Q5_1, &[0, 2], 40, 33.92581, "e29222257ff37076e5ab71c9a3a7e351fba08c86c154cbac6185d9d591058d16"),
-        (Kind::Q4K, &[0, 2], 20, 17.454468, "16ed59f5b2502c19161979d3cee7add05ed286fa8eb591244f0ea29bb603dcd0"),
-        (Kind::Q5K, &[0, 2], 20, 483.1283, "9c715ccf28ab87f5e0024669da5af32931d9764080d24ccb6d0b7671579fe396"),
-        (Kind::Q6K, &[208], 20, 24.416016, "3d335912346b8b23855d88cac6f429a1b2a2219d16b2c425955fdc699d1d3db3"),
+        (
+            Kind::Q5_1,
+            &[0, 2],
+            40,
+            33.92581,
+            "e29222257ff37076e5ab71c9a3a7e351fba08c86c154cbac6185d9d591058d16",
+        ),
+        (
+            Kind::Q4K,
+            &[0, 2],
+            20,
+            17.454468,
+            "16ed59f5b2502c19161979d3cee7add05ed286fa8eb591244f0ea29bb603dcd0",
+        ),
+        (
+            Kind::Q5K,
+            &[0, 2],
+            20,
+            483.1283,
+            "9c715ccf28ab87f5e0024669da5af32931d9764080d24ccb6d0b7671579fe396",
+        ),
+        (
+            Kind::Q6K,
+            &[208],
+            20,
+            24.416016,
+            "3d335912346b8b23855d88cac6f429a1b2a2219d16b2c425955fdc699d1d3db3",
+        ),
     ];
 
     /// Blocks of pseudo-random bytes whose scales are finite.

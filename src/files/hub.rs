@@ -75,13 +75,17 @@ mod tests {
     #[test]
     fn only_what_can_be_an_id_is_looked_for() {
         assert!(is_id("gpt2") && is_id("meta-llama/Llama-3.2-1B"));
-        assert!(!is_id("../x") && !is_id("a/b/c") && !is_id("/a") && !is_id("") && !is_id("a b") && !is_id("./x"));
+        assert!(
+            !is_id("../x") && !is_id("a/b/c") && !is_id("/a") && !is_id("") && !is_id("a b") && !is_id("./x")
+        );
     }
 
     #[test]
     fn the_hub_lies_where_its_own_tools_put_it() {
         let chosen = |variables: &[(&str, &str)]| {
-            folder(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)))
+            folder(|name| {
+                variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+            })
         };
         assert_eq!(chosen(&[("HF_HUB_CACHE", "/c"), ("HF_HOME", "/f")]), Some("/c".into()));
         assert_eq!(chosen(&[("HF_HOME", "/f"), ("HOME", "/h")]), Some("/f/hub".into()));

@@ -19,7 +19,8 @@ impl FolderLock {
         let path = folder.join(NAME);
         let failed = |reason| FilesError::from_io("lock", &path, reason);
         let mut options = File::options();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file =
+            options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

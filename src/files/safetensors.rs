@@ -148,7 +148,8 @@ impl Archive {
         }
         let unsound = |reason| FilesError::Unsound { path: index.to_path_buf(), format: FORMAT, reason };
         let text = crate::files::read(index)?;
-        let map = serde_json::from_slice::<Index>(&text).map_err(|error| unsound(error.to_string()))?.weight_map;
+        let map =
+            serde_json::from_slice::<Index>(&text).map_err(|error| unsound(error.to_string()))?.weight_map;
         let mut shards: Vec<&String> = map.values().collect();
         shards.sort();
         shards.dedup();
@@ -162,7 +163,9 @@ impl Archive {
         for (tensor, shard) in &map {
             let placed = self.tensors.get(tensor).map(|placed| &self.shards[placed.shard].0);
             if placed.is_none_or(|file| *file != index.with_file_name(shard)) {
-                return Err(unsound(format!("it places tensor `{tensor}` in `{shard}`, which does not hold it")));
+                return Err(unsound(format!(
+                    "it places tensor `{tensor}` in `{shard}`, which does not hold it"
+                )));
             }
         }
         Ok(())
@@ -187,7 +190,9 @@ impl Archive {
 /// Says what a folder without safetensors has instead, and what to do.
 fn what_is_there(path: &Path) -> String {
     let names: Vec<String> = std::fs::read_dir(path)
-        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .map(|entries| {
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        })
         .unwrap_or_default();
     if names.iter().any(|name| name.ends_with(".bin") || name.ends_with(".pth") || name.ends_with(".pt")) {
         return "it has only pickled weights, which can run code when they are read; \
@@ -195,7 +200,10 @@ fn what_is_there(path: &Path) -> String {
             .into();
     }
     match names.iter().find(|name| name.ends_with(".gguf")) {
-        Some(name) => format!("it has no `model.safetensors`; name the GGUF file itself: `{}`", path.join(name).display()),
+        Some(name) => format!(
+            "it has no `model.safetensors`; name the GGUF file itself: `{}`",
+            path.join(name).display()
+        ),
         None => "it has neither `model.safetensors` nor `model.safetensors.index.json`".into(),
     }
 }
@@ -308,7 +316,9 @@ impl Header {
             placed.push((name.clone(), Placed { shard, dtype, shape: described.shape.clone(), range }));
         }
         if end != available {
-            return Err(unsound(format!("its tensors end at byte {end} of the data, but {available} are there")));
+            return Err(unsound(format!(
+                "its tensors end at byte {end} of the data, but {available} are there"
+            )));
         }
         let mut names: Vec<&String> = self.tensors.iter().map(|(name, _)| name).collect();
         names.sort();
@@ -398,10 +408,14 @@ mod tests {
         assert_eq!(theirs.len(), 4);
         for (name, view) in theirs.iter() {
             let our = ours.get(name).unwrap();
-            assert_eq!((our.shape, our.bytes, our.dtype.name()), (view.shape(), view.data(), &*view.dtype().to_string()));
+            assert_eq!(
+                (our.shape, our.bytes, our.dtype.name()),
+                (view.shape(), view.data(), &*view.dtype().to_string())
+            );
         }
         let again = home.path().join("theirs.safetensors");
-        let plain = safetensors::serialize(theirs.tensors(), Some([("format".into(), "pt".into())].into())).unwrap();
+        let plain =
+            safetensors::serialize(theirs.tensors(), Some([("format".into(), "pt".into())].into())).unwrap();
         fs::write(&again, &plain).unwrap();
         let ours_again = Archive::open(&again).unwrap();
         assert_eq!(ours_again.names().collect::<Vec<_>>(), ours.names().collect::<Vec<_>>());
@@ -416,14 +430,21 @@ mod tests {
         let index = |map: &str| {
             let text = format!("{{\"metadata\":{{\"total_size\":1}},\"weight_map\":{map}}}");
             fs::write(home.path().join("model.safetensors.index.json"), text).unwrap();
-            Archive::open(home.path()).map(|archive| archive.names().count()).map_err(|error| error.to_string())
+            Archive::open(home.path())
+                .map(|archive| archive.names().count())
+                .map_err(|error| error.to_string())
         };
         let map = r#"{"a.weight":"one.safetensors","b.bool":"one.safetensors","half":"two.safetensors"}"#;
         assert_eq!(index(map), Ok(4));
         let absent = index(r#"{"x":"one.safetensors"}"#).unwrap_err();
-        assert!(absent.ends_with("it places tensor `x` in `one.safetensors`, which does not hold it"), "{absent}");
+        assert!(
+            absent.ends_with("it places tensor `x` in `one.safetensors`, which does not hold it"),
+            "{absent}"
+        );
         assert!(index(r#"{"x":"../one.safetensors"}"#).unwrap_err().contains("does not lie beside it"));
-        assert!(index(r#"{"x":"three.safetensors"}"#).unwrap_err().ends_with("three.safetensors` does not exist"));
+        assert!(
+            index(r#"{"x":"three.safetensors"}"#).unwrap_err().ends_with("three.safetensors` does not exist")
+        );
         assert!(index("7").unwrap_err().contains("is not a sound safetensors file"));
     }
 
@@ -457,7 +478,9 @@ mod tests {
         let unsound = " is not a sound safetensors file: ";
         assert_eq!(
             with_header(&one("F32", "[4]", 0, 16), 12),
-            format!("{unsound}tensor `w` ends at byte 16 of the data, but only 12 are there; fetch or copy it again")
+            format!(
+                "{unsound}tensor `w` ends at byte 16 of the data, but only 12 are there; fetch or copy it again"
+            )
         );
         assert_eq!(
             with_header(&one("F32", "[5]", 0, 16), 16),
@@ -471,9 +494,14 @@ mod tests {
             with_header(&one("F32", "[4]", 0, 16), 20),
             format!("{unsound}its tensors end at byte 16 of the data, but 20 are there")
         );
-        assert!(with_header(&one("F8_E4M3", "[4]", 0, 4), 4).starts_with(": tensor `w` is F8_E4M3, which ltune"));
+        assert!(
+            with_header(&one("F8_E4M3", "[4]", 0, 4), 4).starts_with(": tensor `w` is F8_E4M3, which ltune")
+        );
         assert!(with_header(&one("F32", "[9223372036854775807, 8]", 0, 16), 16).contains("does not fill"));
-        assert!(with_header(r#"{"w":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}}"#, 0).contains("tensor `w`: "));
+        assert!(
+            with_header(r#"{"w":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}}"#, 0)
+                .contains("tensor `w`: ")
+        );
         let twice = r#"{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"w":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#;
         assert!(with_header(twice, 2).ends_with("tensor `w` is described twice"));
         assert!(with_header("", 0).contains("its header: "));
