@@ -4,8 +4,16 @@
 //! `lexer` (tokens, never fails) → `parse` (tree and every syntax error at once) → `check` (settings with their
 //! origins, against a `schema` and a `scope`). `format` and `complete` ask the same lexer and parser.
 
+mod brackets;
+mod builder;
 pub mod codes;
+mod grammar;
+pub mod lexer;
+mod mistakes;
+pub mod parse;
+pub mod peers;
 pub mod schema;
 pub mod scope;
+mod texts;
 pub mod tree;
 pub mod value;

@@ -61,6 +61,8 @@ pub struct Block {
     pub entries: Vec<Entry>,
     /// Comments after the last entry.
     pub dangling: Vec<Comment>,
+    /// A line of it could not be read: what seems to be missing may stand there.
+    pub damaged: bool,
 }
 
 /// `name = value` in a block; the name may be dotted.
