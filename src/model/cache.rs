@@ -66,3 +66,32 @@ impl Policy<'_> {
         self.logits(&last_bd).to_kind(Kind::Float)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures;
+
+    #[test]
+    fn positions_one_by_one_in_pieces_or_at_once_give_the_same_logits() {
+        let base = fixtures::random(Kind::Float);
+        let policy = fixtures::policy(&base);
+        let ids: Vec<i64> = (0..300).map(|index| (index * index + 5) % 512).collect();
+        let decode = |pieces: &[usize]| {
+            let (mut cache, mut start) = (KvCache::new(), 0);
+            let mut logits = Tensor::new();
+            for piece in pieces {
+                let part = Tensor::from_slice(&ids[start..start + piece]).unsqueeze(0);
+                logits = policy.decode(&part, &mut cache);
+                start += piece;
+            }
+            assert_eq!(cache.length(), 300);
+            logits
+        };
+        let whole = decode(&[300]);
+        assert_eq!(whole.size(), [1, 512]);
+        for pieces in [[vec![250], vec![1; 50]].concat(), vec![100, 150, 49, 1]] {
+            assert!((decode(&pieces) - &whole).abs().max().double_value(&[]) < 1e-5);
+        }
+    }
+}

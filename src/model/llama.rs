@@ -74,7 +74,8 @@ impl Policy<'_> {
         }
         let positions = restarting(&inputs.documents, inputs.length());
         let longest = inputs.documents.iter().flatten().max().map_or(1, |longest| *longest as i64);
-        let rotation = Rotation::positions(config, &positions, longest, device);
+        let rotation =
+            Rotation::positions(config, &positions, inputs.documents.len() as i64, longest, device);
         self.blocks(&inputs.input_ids, &rotation, &mut Attention::Documents(&inputs.documents), dropout)
     }
 
@@ -220,4 +221,164 @@ fn restarting(documents: &[Vec<usize>], length: i64) -> Vec<f32> {
         }
     }
     positions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures;
+    use crate::model::lora::LoraSettings;
+    use crate::model::loss::{Detail, measure_micro, train_micro};
+
+    fn ids(count: i64, seed: i64) -> Vec<i64> {
+        (0..count).map(|index| (index * 37 + seed * 101 + index * index) % 512).collect()
+    }
+
+    fn close(left: &Tensor, right: &Tensor) -> bool {
+        (left - right).abs().max().double_value(&[]) < 1e-5
+    }
+
+    #[test]
+    fn padding_changes_nothing_real() {
+        let base = fixtures::random(Kind::Float);
+        let policy = fixtures::policy(&base);
+        let (short, long) = (ids(5, 1), ids(9, 2));
+        let alone = policy.hidden(&fixtures::inputs(&base, &short, 1), None);
+        let padded = [short.clone(), vec![0; 4], long].concat();
+        let inputs = Inputs::new(&base, &padded, 2, vec![vec![], vec![]], vec![5, 9]).unwrap();
+        assert!(close(&policy.hidden(&inputs, None).narrow(0, 0, 1).narrow(1, 0, 5), &alone));
+    }
+
+    #[test]
+    fn packed_examples_are_as_if_alone() {
+        let base = fixtures::random(Kind::Float);
+        let policy = fixtures::policy(&base);
+        let (one, two, three) = (ids(5, 1), ids(7, 2), ids(9, 3));
+        let packed = [one.clone(), two.clone(), three.clone(), vec![0; 3]].concat();
+        let inputs = Inputs::new(&base, &packed, 2, vec![vec![5, 7], vec![9]], vec![12, 9]).unwrap();
+        let hidden = policy.hidden(&inputs, None);
+        for (row, start, example) in [(0, 0, one), (0, 5, two), (1, 0, three)] {
+            let alone = policy.hidden(&fixtures::inputs(&base, &example, 1), None);
+            let length = example.len() as i64;
+            assert!(close(&hidden.narrow(0, row, 1).narrow(1, start, length), &alone));
+        }
+    }
+
+    #[test]
+    fn what_is_frozen_builds_no_graph() {
+        let base = fixtures::random(Kind::Float);
+        let inputs = fixtures::inputs(&base, &ids(8, 1), 1);
+        assert!(!fixtures::policy(&base).hidden(&inputs, None).requires_grad());
+        let last = Trainables::last_layers(&base, 1).unwrap();
+        let policy = Policy { base: &base, trainables: Some(&last) };
+        assert!(policy.hidden(&inputs, None).requires_grad());
+        train_micro(&policy, &inputs, &fixtures::shifted(&ids(8, 1)), 1.0, DropoutSeed(1)).unwrap();
+        assert!(base.iter().all(|(_, tensor)| !tensor.grad().defined()));
+        assert!(last.tensors.values().all(|tensor| tensor.grad().defined()));
+    }
+
+    #[test]
+    fn a_fresh_adapter_is_the_base_and_a_trained_one_is_its_merged_weight() {
+        let base = fixtures::random(Kind::Float);
+        let inputs = fixtures::inputs(&base, &ids(8, 1), 1);
+        let settings = LoraSettings { rank: 4, alpha: 6.0, ..LoraSettings::default() };
+        let adapters = Trainables::lora(&base, &settings, 3).unwrap();
+        let policy = Policy { base: &base, trainables: Some(&adapters) };
+        assert!(close(&policy.hidden(&inputs, None), &fixtures::policy(&base).hidden(&inputs, None)));
+
+        let no_grad = tch::no_grad_guard();
+        for (name, tensor) in &adapters.tensors {
+            random::fill_normal(tensor, 0.0, 0.1, random::place(name)).unwrap();
+        }
+        let modules = settings.modules(&base).unwrap();
+        let merged = modules.into_iter().map(|(module, _)| {
+            let (a, b) = lora::names(&module);
+            let name = format!("{module}.weight");
+            let delta = adapters.tensors[&b].mm(&adapters.tensors[&a]) * settings.scale();
+            let weight = base.get(&name).unwrap() + delta;
+            (name, weight)
+        });
+        let merged = Trainables::new(merged.collect(), None).unwrap();
+        let whole = Policy { base: &base, trainables: Some(&merged) }.hidden(&inputs, None);
+        assert!(close(&policy.hidden(&inputs, None), &whole));
+        drop(no_grad);
+    }
+
+    #[test]
+    fn gradients_of_adapters_are_slopes_of_the_loss() {
+        let base = fixtures::random(Kind::Float);
+        let (row, settings) = (ids(12, 4), LoraSettings { rank: 2, alpha: 2.0, ..LoraSettings::default() });
+        let adapters = Trainables::lora(&base, &settings, 3).unwrap();
+        let (name, _) = lora::names("model.layers.0.self_attn.v_proj");
+        {
+            let _no_grad = tch::no_grad_guard();
+            for (name, tensor) in &adapters.tensors {
+                random::fill_normal(tensor, 0.0, 0.3, random::place(name)).unwrap();
+            }
+        }
+        let policy = Policy { base: &base, trainables: Some(&adapters) };
+        let (inputs, labels) = (fixtures::inputs(&base, &row, 1), fixtures::shifted(&row));
+        train_micro(&policy, &inputs, &labels, 1.0, DropoutSeed(1)).unwrap();
+        let direction = adapters.tensors[&name].grad();
+        let slope = direction.square().sum(Kind::Double).double_value(&[]);
+        let at = |step: f64| {
+            let _no_grad = tch::no_grad_guard();
+            let mut tensor = adapters.tensors[&name].shallow_clone();
+            let _ = tensor.f_add_(&(&direction * step)).unwrap();
+            let loss = measure_micro(&policy, &inputs, &labels, Detail::Sum).unwrap().loss_sum;
+            let _ = tensor.f_sub_(&(&direction * step)).unwrap();
+            loss
+        };
+        let step = 1e-2 / slope.sqrt();
+        let found = (at(step) - at(-step)) / (2.0 * step);
+        assert!((found / slope - 1.0).abs() < 0.02, "{found} for {slope}");
+    }
+
+    #[test]
+    fn dropout_is_drawn_from_its_seed_alone() {
+        let base = fixtures::random(Kind::Float);
+        let settings = LoraSettings { rank: 2, dropout: 0.5, ..LoraSettings::default() };
+        let adapters = Trainables::lora(&base, &settings, 3).unwrap();
+        for tensor in adapters.tensors.values() {
+            random::fill_normal(tensor, 0.0, 0.3, 9).unwrap();
+        }
+        let policy = Policy { base: &base, trainables: Some(&adapters) };
+        let inputs = fixtures::inputs(&base, &ids(8, 1), 1);
+        let hidden = |seed| policy.hidden(&inputs, Some(DropoutSeed(seed)));
+        assert_eq!(hidden(1), hidden(1));
+        assert_ne!(hidden(1), hidden(2));
+        assert_ne!(hidden(1), policy.hidden(&inputs, None));
+    }
+
+    #[test]
+    fn a_token_outside_the_vocabulary_is_refused() {
+        let base = fixtures::random(Kind::Float);
+        let error =
+            Inputs::new(&base, &[1, 512], 1, vec![vec![]], vec![2]).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "token 512 is outside the model's vocabulary of 512; the tokenizer does not fit the model"
+        );
+    }
+
+    #[test]
+    fn biases_are_added_in_every_layer_that_has_one() {
+        let config = crate::model::config::Config {
+            attention_bias: true,
+            mlp_bias: true,
+            ..crate::model::preset::preset("tiny").unwrap()
+        };
+        let base = Base::random(config, 7, Kind::Float, tch::Device::Cpu).unwrap();
+        let inputs = fixtures::inputs(&base, &ids(8, 1), 1);
+        let plain = fixtures::policy(&base).hidden(&inputs, None);
+        for module in crate::model::config::LINEAR_MODULES {
+            let name = format!("{}.bias", module_name(1, module));
+            let only = Trainables::of(&base, |tensor| tensor == name).unwrap();
+            let _no_grad = tch::no_grad_guard();
+            // Neighbours of a pair differ, since softmax does not see a constant added to all scores.
+            random::fill_normal(&only.tensors[&name], 0.0, 1.0, 5).unwrap();
+            let changed = Policy { base: &base, trainables: Some(&only) }.hidden(&inputs, None);
+            assert!(!close(&changed, &plain), "{name}");
+        }
+    }
 }

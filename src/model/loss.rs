@@ -172,3 +172,101 @@ fn add_to_head(leaf: &Tensor, difference_sv: &Tensor, x_sd: &Tensor) -> Result<(
     }
     Ok(gradient::accumulate(leaf, &difference_sv.tr().f_mm(x_sd)?.f_to_kind(Kind::Float)?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures;
+    use crate::model::trainables::Trainables;
+    use tch::Device;
+
+    fn rows() -> (Vec<i64>, Vec<i64>) {
+        let ids: Vec<i64> = (0..40).map(|index| (index * index * 7 + 3) % 512).collect();
+        let labels =
+            ids.iter().enumerate().map(|(index, id)| if index % 3 == 0 { NO_TARGET } else { (id + 1) % 512 });
+        let labels = labels.collect();
+        (ids, labels)
+    }
+
+    #[test]
+    fn loss_and_gradients_equal_those_of_plain_cross_entropy() {
+        let base = fixtures::random(Kind::Float);
+        let (ids, labels) = rows();
+        let inputs = fixtures::inputs(&base, &ids, 2);
+        let (ours, plain) = (Trainables::full(&base).unwrap(), Trainables::full(&base).unwrap());
+        let policy = Policy { base: &base, trainables: Some(&ours) };
+        let sum = train_micro(&policy, &inputs, &labels, 0.25, DropoutSeed(1)).unwrap();
+        assert_eq!(sum.tokens, labels.iter().filter(|label| **label != NO_TARGET).count());
+
+        let policy = Policy { base: &base, trainables: Some(&plain) };
+        let logits = policy.logits(&policy.hidden(&inputs, None)).view([-1, 512]);
+        let targets = Tensor::from_slice(&labels);
+        let loss = logits.cross_entropy_loss(&targets, None::<Tensor>, tch::Reduction::Sum, NO_TARGET, 0.0);
+        assert!((sum.loss_sum - loss.double_value(&[])).abs() < 1e-4);
+        (loss * 0.25).backward();
+        for (name, tensor) in &ours.tensors {
+            let difference = (tensor.grad() - plain.tensors[name].grad()).abs().max().double_value(&[]);
+            assert!(difference < 1e-5, "{name}: {difference}");
+        }
+    }
+
+    #[test]
+    fn gradients_add_up_over_micro_batches() {
+        let base = fixtures::random(Kind::Float);
+        let (ids, labels) = rows();
+        let trainables = Trainables::full(&base).unwrap();
+        let policy = Policy { base: &base, trainables: Some(&trainables) };
+        let inputs = fixtures::inputs(&base, &ids, 2);
+        let norms = || -> Vec<f64> {
+            trainables.tensors.values().map(|tensor| tensor.grad().norm().double_value(&[])).collect()
+        };
+        train_micro(&policy, &inputs, &labels, 1.0, DropoutSeed(1)).unwrap();
+        let once = norms();
+        train_micro(&policy, &inputs, &labels, 1.0, DropoutSeed(1)).unwrap();
+        assert!(norms().iter().zip(once).all(|(twice, once)| (twice / once - 2.0).abs() < 1e-5));
+    }
+
+    #[test]
+    fn measuring_gives_the_loss_of_training_and_counts_hits() {
+        let base = fixtures::random(Kind::Float);
+        let (ids, labels) = rows();
+        let (policy, inputs) = (fixtures::policy(&base), fixtures::inputs(&base, &ids, 2));
+        let measured = measure_micro(&policy, &inputs, &labels, Detail::PerToken).unwrap();
+        let trainables = Trainables::last_layers(&base, 1).unwrap();
+        let trained = Policy { base: &base, trainables: Some(&trainables) };
+        let trained = train_micro(&trained, &inputs, &labels, 1.0, DropoutSeed(1)).unwrap();
+        assert!((measured.loss_sum - trained.loss_sum).abs() < 1e-6);
+        let total: f64 = measured.per_token.iter().map(|loss| f64::from(*loss)).sum();
+        assert!((measured.loss_sum - total).abs() < 1e-9 && measured.per_token.len() == measured.tokens);
+        let likeliest =
+            Vec::<i64>::try_from(policy.logits(&policy.hidden(&inputs, None)).argmax(-1, false).view(-1))
+                .unwrap();
+        assert_eq!(
+            measure_micro(&policy, &inputs, &likeliest, Detail::Sum).unwrap().correct,
+            likeliest.len()
+        );
+    }
+
+    #[test]
+    fn nothing_supervised_is_nothing_to_learn() {
+        let base = fixtures::random(Kind::Float);
+        let inputs = fixtures::inputs(&base, &[1, 2, 3], 1);
+        let trainables = Trainables::full(&base).unwrap();
+        let policy = Policy { base: &base, trainables: Some(&trainables) };
+        let sum = train_micro(&policy, &inputs, &[NO_TARGET; 3], 1.0, DropoutSeed(1)).unwrap();
+        assert_eq!(sum, LossSum::default());
+        let error = train_micro(&policy, &inputs, &[600, 1, 1], 1.0, DropoutSeed(1)).unwrap_err().to_string();
+        assert!(error.starts_with("token 600 is outside"), "{error}");
+    }
+
+    #[test]
+    fn only_the_head_may_be_trained() {
+        let base = fixtures::load("tiny-llama3");
+        let trainables = Trainables::of(&base, |name| name == "lm_head.weight").unwrap();
+        let policy = Policy { base: &base, trainables: Some(&trainables) };
+        let (ids, labels) = rows();
+        train_micro(&policy, &fixtures::inputs(&base, &ids, 2), &labels, 1.0, DropoutSeed(1)).unwrap();
+        assert!(trainables.tensors["lm_head.weight"].grad().norm().double_value(&[]) > 0.0);
+        assert_eq!(base.device, Device::Cpu);
+    }
+}

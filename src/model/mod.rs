@@ -21,6 +21,11 @@ pub mod preset;
 pub mod rope;
 pub mod trainables;
 
+#[cfg(test)]
+pub mod fixtures;
+#[cfg(test)]
+mod reference;
+
 use crate::files::FilesError;
 use crate::torch::TorchError;
 use std::path::PathBuf;

@@ -146,7 +146,7 @@ fn llama3(frequency: f32, factor: f64, low: f64, high: f64, original: i64) -> f3
     ((1.0 - smooth) * f64::from(frequency) / factor + smooth * f64::from(frequency)) as f32
 }
 
-/// Cosines and sines of the positions in hand: `[t or n, 1, head_dim / 2]`, in fp32.
+/// Cosines and sines of the positions in hand, in fp32: `[t, 1, head_dim / 2]`, or with the rows before them.
 #[derive(Debug)]
 pub struct Rotation {
     cos: Tensor,
@@ -154,21 +154,29 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// For positions `start..start + length`.
+    /// For positions `start..start + length` of every row.
     pub fn range(config: &Config, start: i64, length: i64, device: Device) -> Rotation {
         let positions = Tensor::arange_start(start, start + length, (Kind::Float, device));
-        Rotation::at(config, &positions, start + length)
+        Rotation::at(config, &positions, &[length, 1, -1], start + length)
     }
 
-    /// For positions that restart with each document; `longest` is the longest document.
-    pub fn positions(config: &Config, positions: &[f32], longest: i64, device: Device) -> Rotation {
-        Rotation::at(config, &Tensor::from_slice(positions).to_device(device), longest)
+    /// For positions `[b·t]` that restart with each document; `longest` is the longest document.
+    pub fn positions(
+        config: &Config,
+        positions: &[f32],
+        rows: i64,
+        longest: i64,
+        device: Device,
+    ) -> Rotation {
+        let length = positions.len() as i64 / rows;
+        let positions = Tensor::from_slice(positions).to_device(device);
+        Rotation::at(config, &positions, &[rows, length, 1, -1], longest)
     }
 
-    fn at(config: &Config, positions: &Tensor, length: i64) -> Rotation {
+    fn at(config: &Config, positions: &Tensor, shape: &[i64], length: i64) -> Rotation {
         let frequencies = config.rope_scaling.frequencies(config.rope_theta, config.head_dim, length);
         let frequencies = Tensor::from_slice(&frequencies).to_device(positions.device());
-        let angles = positions.outer(&frequencies).unsqueeze(1);
+        let angles = positions.outer(&frequencies).view(shape);
         Rotation { cos: angles.cos(), sin: angles.sin() }
     }
 

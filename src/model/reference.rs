@@ -1,0 +1,83 @@
+//! The numbers of `tests/fixtures/tiny.json`, made with transformers in float32: logits, losses, greedy tokens and
+//! gradients of two tiny Llamas. Agreement: 2e-3 at worst, 2e-4 on average.
+
+use crate::model::cache::KvCache;
+use crate::model::fixtures::{self, NAMES, differences, floats, inputs, integers, policy, shifted};
+use crate::model::llama::{DropoutSeed, Policy};
+use crate::model::loss::{Detail, measure_micro, train_micro};
+use crate::model::trainables::Trainables;
+use tch::{Kind, Tensor};
+
+#[test]
+fn logits_and_losses_of_both_models_are_reached() {
+    for name in NAMES {
+        let (base, numbers) = (fixtures::load(name), fixtures::numbers(name));
+        let ids = integers(&numbers["token_ids"]);
+        let inputs = inputs(&base, &ids, 1);
+        let sum = measure_micro(&policy(&base), &inputs, &shifted(&ids), Detail::PerToken).unwrap();
+        let losses: Vec<f64> = sum.per_token.iter().map(|loss| f64::from(*loss)).collect();
+        let (worst, mean) = differences(&losses, &floats(&numbers["per_token_loss"]));
+        assert!(worst < 2e-3 && mean < 2e-4, "{name}: losses differ by {worst} at worst, {mean} on average");
+        let mean_loss = sum.loss_sum / sum.tokens as f64;
+        assert!(
+            (mean_loss - numbers["mean_loss"].as_f64().unwrap()).abs() < 2e-4,
+            "{name}: mean loss {mean_loss}"
+        );
+
+        let last = policy(&base).logits(&policy(&base).hidden(&inputs, None).select(1, -1));
+        let last = Vec::<f64>::try_from(last.narrow(1, 0, 16).view([16]).to_kind(Kind::Double)).unwrap();
+        let (worst, mean) = differences(&last, &floats(&numbers["last_logits_first16"]));
+        assert!(worst < 2e-3 && mean < 2e-4, "{name}: logits differ by {worst} at worst, {mean} on average");
+    }
+}
+
+#[test]
+fn greedy_tokens_of_both_models_are_reached() {
+    for name in NAMES {
+        let (base, numbers) = (fixtures::load(name), fixtures::numbers(name));
+        let prompt = &integers(&numbers["token_ids"])[..12];
+        let mut cache = KvCache::new();
+        let mut logits = policy(&base).decode(&Tensor::from_slice(prompt).unsqueeze(0), &mut cache);
+        let mut greedy = vec![];
+        for _ in 0..16 {
+            let next = logits.argmax(-1, false).int64_value(&[0]);
+            greedy.push(next);
+            logits = policy(&base).decode(&Tensor::from_slice(&[next]).unsqueeze(0), &mut cache);
+        }
+        assert_eq!(greedy, integers(&numbers["greedy_after_12"]), "{name}");
+    }
+}
+
+#[test]
+fn gradients_of_both_models_are_reached_tied_head_and_embeddings_included() {
+    for name in NAMES {
+        let (base, numbers) = (fixtures::load(name), fixtures::numbers(name));
+        let ids = integers(&numbers["token_ids"]);
+        let trainables = Trainables::full(&base).unwrap();
+        let policy = Policy { base: &base, trainables: Some(&trainables) };
+        let scale = 1.0 / (ids.len() - 1) as f64;
+        let sum =
+            train_micro(&policy, &inputs(&base, &ids, 1), &shifted(&ids), scale, DropoutSeed(1)).unwrap();
+        assert!((sum.loss_sum * scale - numbers["loss"].as_f64().unwrap()).abs() < 2e-4, "{name}");
+        let wanted = numbers["gradient_norms"].as_object().unwrap();
+        assert_eq!(wanted.len(), trainables.tensors.len());
+        for (tensor, wanted) in wanted {
+            let found = trainables.tensors[tensor].grad().norm().double_value(&[]);
+            let difference = (found - wanted.as_f64().unwrap()).abs();
+            assert!(difference < 2e-4, "{name}: gradient of {tensor} is {found}, not {wanted}");
+        }
+    }
+}
+
+#[test]
+fn bf16_stays_near_float32() {
+    for name in NAMES {
+        let (base, numbers) = (fixtures::load_as(name, Kind::BFloat16), fixtures::numbers(name));
+        let ids = integers(&numbers["token_ids"]);
+        let sum =
+            measure_micro(&policy(&base), &inputs(&base, &ids, 1), &shifted(&ids), Detail::Sum).unwrap();
+        let mean_loss = sum.loss_sum / sum.tokens as f64;
+        let wanted = numbers["mean_loss"].as_f64().unwrap();
+        assert!((mean_loss / wanted - 1.0).abs() < 0.005, "{name}: {mean_loss} for {wanted}");
+    }
+}
