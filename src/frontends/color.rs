@@ -57,4 +57,53 @@ impl Look {
         let height = size.map_or(24, |(_, rows)| rows);
         Look { width, height, color, unicode: !dumb, live: terminal && !dumb }
     }
+
+    /// Said more quietly.
+    pub fn faint(&self, text: &str) -> String {
+        self.painted(text, "2")
+    }
+
+    /// A title.
+    pub fn bold(&self, text: &str) -> String {
+        self.painted(text, "1")
+    }
+
+    fn painted(&self, text: &str, code: &str) -> String {
+        if self.color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(choice: ColorChoice, terminal: bool, variables: &[(&str, &str)]) -> Look {
+        let variable = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_string())
+        };
+        Look::decide(choice, terminal, terminal.then_some((100, 30)), &variable)
+    }
+
+    #[test]
+    fn a_terminal_gets_colour_and_a_pipe_does_not() {
+        assert!(decide(ColorChoice::Auto, true, &[("TERM", "xterm")]).color);
+        assert!(!decide(ColorChoice::Auto, false, &[("TERM", "xterm")]).color);
+        assert!(decide(ColorChoice::Always, false, &[]).color);
+        assert!(!decide(ColorChoice::Never, true, &[]).color);
+    }
+
+    #[test]
+    fn no_color_and_dumb_terminals_are_respected() {
+        assert!(!decide(ColorChoice::Auto, true, &[("NO_COLOR", "1")]).color);
+        assert!(decide(ColorChoice::Auto, true, &[("NO_COLOR", "")]).color);
+        let dumb = decide(ColorChoice::Auto, true, &[("TERM", "dumb")]);
+        assert_eq!((dumb.color, dumb.unicode, dumb.live), (false, false, false));
+    }
+
+    #[test]
+    fn the_width_is_the_terminal_s_or_what_columns_says_or_80() {
+        assert_eq!(decide(ColorChoice::Auto, true, &[]).width, 100);
+        assert_eq!(decide(ColorChoice::Auto, false, &[("COLUMNS", "120")]).width, 120);
+        assert_eq!(decide(ColorChoice::Auto, false, &[("COLUMNS", "wide")]).width, 80);
+    }
 }

@@ -2,8 +2,11 @@
 
 pub mod color;
 pub mod json;
+pub mod lines;
 pub mod outlet;
+pub mod progress;
 pub mod render;
 pub mod script;
 pub mod tables;
+pub mod thinning;
 pub mod width;

@@ -5,12 +5,12 @@ use crate::plot::axis::Axis;
 use crate::plot::error::PlotError;
 use crate::plot::font::text_width;
 use crate::plot::labels::{fitting, spread};
-use crate::plot::palette::Ink;
+use crate::plot::palette::{COLORS, Ink};
 use crate::plot::range::bar_slot;
 use crate::plot::scene::{Anchor, Point, Scene, Shape};
 use crate::plot::style::Style;
 use crate::plot::thin::stretches;
-use crate::plot::ticks::number;
+use crate::plot::ticks::measured;
 
 const EDGE: f64 = 24.0;
 const TITLE_SIZE: f64 = 17.0;
@@ -72,13 +72,8 @@ pub fn layout(figure: &Figure, style: &Style) -> Result<Scene, PlotError> {
     let mut scene = Scene { title: figure.title.clone(), width, height, shapes: vec![] };
     scene.shapes.push(Shape::Rectangle { corner: (0.0, 0.0), width, height, ink: Ink::Paper });
     if !figure.title.is_empty() {
-        scene.text(
-            (EDGE, EDGE + TITLE_SIZE * 0.8),
-            Anchor::Start,
-            TITLE_SIZE,
-            Ink::Strong,
-            figure.title.as_str(),
-        );
+        let (title, size) = fitted(&figure.title, width - 2.0 * EDGE);
+        scene.text((EDGE, EDGE + TITLE_SIZE * 0.8), Anchor::Start, size, Ink::Strong, title);
     }
     let mut top = header;
     let mut frame = Frame { left, top, width: frame_width, height: panel_height };
@@ -133,41 +128,98 @@ fn draw_series(scene: &mut Scene, series: &Series, x: &Axis, y: &Axis, frame: Fr
         let points: Vec<Point> = stretch.into_iter().map(|point| frame.point(point)).collect();
         match (series.mark, points.as_slice()) {
             (Mark::Dots, _) => {
-                let discs = points.iter().map(|center| Shape::Disc { center: *center, radius: 3.0, ink });
-                scene.shapes.extend(discs);
+                // A ring of paper sets the dot off from the line behind it.
+                for center in &points {
+                    scene.shapes.push(Shape::Disc { center: *center, radius: 4.2, ink: Ink::Paper });
+                    scene.shapes.push(Shape::Disc { center: *center, radius: 3.0, ink });
+                }
             }
             (_, [center]) => scene.shapes.push(Shape::Disc { center: *center, radius: 1.5 + width, ink }),
+            _ if series.color >= COLORS => {
+                dashes(&points).into_iter().for_each(|dash| scene.line(dash, width, ink));
+            }
             _ => scene.line(points, width, ink),
         }
     }
 }
 
-/// Bars of several series stand side by side at their place.
-fn draw_bars(scene: &mut Scene, figure: &Figure, panel: &Panel, x: &Axis, y: &Axis, frame: Frame) {
-    let bars: Vec<&Series> = panel.series.iter().filter(|series| series.mark == Mark::Bars).collect();
-    let slot = bar_slot(figure);
-    let share = 0.72 / bars.len().max(1) as f64;
-    let zero = frame.point((0.0, y.place(0.0).unwrap_or(0.0))).1;
-    for (index, series) in bars.iter().enumerate() {
-        let offset = (index as f64 - bars.len() as f64 / 2.0) * share;
-        for (at, value) in &series.points {
-            let from = x.place(at + offset * slot);
-            let to = x.place(at + (offset + share) * slot);
-            let (Some(from), Some(to), Some(up)) = (from, to, y.place(*value)) else { continue };
-            let (start, end) = (frame.point((from, up)), frame.point((to, up)));
-            let gap = ((end.0 - start.0) * 0.06).min(2.0);
-            scene.shapes.push(Shape::Rectangle {
-                corner: (start.0 + gap, start.1.min(zero)),
-                width: (end.0 - start.0 - 2.0 * gap).max(0.5),
-                height: (zero - start.1).abs(),
-                ink: Ink::Series(series.color),
-            });
+/// A line cut into dashes: a second series of the same colour.
+fn dashes(points: &[Point]) -> Vec<Vec<Point>> {
+    const DASH: f64 = 7.0;
+    const GAP: f64 = 4.0;
+    let mut all = vec![];
+    let mut current = vec![];
+    let mut along = 0.0;
+    for pair in points.windows(2) {
+        let length = (pair[1].0 - pair[0].0).hypot(pair[1].1 - pair[0].1);
+        let mut done = 0.0;
+        while done < length {
+            let at = |share: f64| {
+                (pair[0].0 + (pair[1].0 - pair[0].0) * share, pair[0].1 + (pair[1].1 - pair[0].1) * share)
+            };
+            let left = if along < DASH { DASH - along } else { DASH + GAP - along };
+            let part = left.min(length - done);
+            if along < DASH {
+                if current.is_empty() {
+                    current.push(at(done / length));
+                }
+                current.push(at((done + part) / length));
+            } else if !current.is_empty() {
+                all.push(std::mem::take(&mut current));
+            }
+            done += part;
+            along = if part >= left { if along < DASH { DASH } else { 0.0 } } else { along + part };
         }
+    }
+    all.push(current);
+    all.retain(|dash| dash.len() > 1);
+    all
+}
+
+/// One bar, as places between the ends of both axes.
+pub struct Bar {
+    pub left: f64,
+    pub right: f64,
+    pub zero: f64,
+    pub end: f64,
+    pub color: usize,
+}
+
+/// The bars of a panel; those of several series stand side by side at their place.
+pub fn bars(figure: &Figure, panel: &Panel, x: &Axis, y: &Axis) -> Vec<Bar> {
+    let series: Vec<&Series> = panel.series.iter().filter(|series| series.mark == Mark::Bars).collect();
+    let (slot, count) = (bar_slot(figure), series.len() as f64);
+    let share = 0.72 / count.max(1.0);
+    let zero = y.place(0.0).unwrap_or(0.0);
+    let mut all = vec![];
+    for (index, series) in series.iter().enumerate() {
+        let offset = (index as f64 - count / 2.0) * share;
+        let bar = |(at, value): &Point| {
+            let left = x.place(at + offset * slot)?;
+            let right = x.place(at + (offset + share) * slot)?;
+            Some(Bar { left, right, zero, end: y.place(*value)?, color: series.color })
+        };
+        all.extend(series.points.iter().filter_map(bar));
+    }
+    all
+}
+
+fn draw_bars(scene: &mut Scene, figure: &Figure, panel: &Panel, x: &Axis, y: &Axis, frame: Frame) {
+    for bar in bars(figure, panel, x, y) {
+        let (left, end) = frame.point((bar.left, bar.end));
+        let (right, zero) = frame.point((bar.right, bar.zero));
+        let gap = ((right - left) * 0.06).min(2.0);
+        scene.shapes.push(Shape::Rectangle {
+            corner: (left + gap, end.min(zero)),
+            width: (right - left - 2.0 * gap).max(0.5),
+            height: (zero - end).abs(),
+            ink: Ink::Series(bar.color),
+        });
     }
 }
 
 /// The series that carry a name: not the faint values behind a line of the same name.
-fn named(panel: &Panel) -> Vec<&Series> {
+pub fn named(panel: &Panel) -> Vec<&Series> {
     let covered = |faint: &Series| {
         let twin = |other: &Series| other.mark != Mark::Faint && other.name == faint.name;
         faint.mark == Mark::Faint && panel.series.iter().any(twin)
@@ -176,21 +228,24 @@ fn named(panel: &Panel) -> Vec<&Series> {
 }
 
 const NAME_GAP: f64 = 10.0;
-const LONGEST_NAME: usize = 24;
+pub const LONGEST_NAME: usize = 24;
 
 fn name_width(series: &Series) -> f64 {
     let value = last_value(series).map_or(0.0, |value| text_width(&value, TEXT_SIZE) + 6.0);
-    NAME_GAP + (text_width(&short(&series.name), TEXT_SIZE) + value) * SLACK
+    NAME_GAP + (text_width(&short(&series.name, LONGEST_NAME), TEXT_SIZE) + value) * SLACK
 }
 
 /// The last number of a series, as it stands beside its name.
 fn last_value(series: &Series) -> Option<String> {
     let (_, value) = series.points.iter().rfind(|(x, y)| x.is_finite() && y.is_finite())?;
-    (series.mark != Mark::Bars).then(|| set(&number(*value, 4)))
+    (series.mark != Mark::Bars).then(|| set(&measured(*value, 4)))
 }
 
 fn draw_names(scene: &mut Scene, panel: &Panel, x: &Axis, y: &Axis, frame: Frame) {
     let end = |series: &&Series| {
+        if series.mark == Mark::Bars {
+            return Some((frame.right(), frame.top));
+        }
         let place = |(across, up): &Point| Some((x.place(*across)?, y.place(*up)?));
         series.points.iter().rev().find_map(place).map(|point| frame.point(point))
     };
@@ -206,9 +261,9 @@ fn draw_names(scene: &mut Scene, panel: &Panel, x: &Axis, y: &Axis, frame: Frame
     let places = spread(&wanted, NAME_DISTANCE, frame.top, last);
     for ((series, _), place) in ends.iter().zip(places) {
         let baseline = place + TEXT_SIZE * 0.36;
-        let name = short(&series.name);
+        let name = short(&series.name, LONGEST_NAME);
         let at = frame.right() + NAME_GAP;
-        let after = at + text_width(&name, TEXT_SIZE) * SLACK + 6.0;
+        let after = at + text_width(&name, TEXT_SIZE) * 1.05 + 6.0;
         scene.text((at, baseline), Anchor::Start, TEXT_SIZE, Ink::Series(series.color), name);
         if let Some(value) = last_value(series) {
             scene.text((after, baseline), Anchor::Start, TEXT_SIZE, Ink::Muted, value);
@@ -236,14 +291,25 @@ fn draw_x_numbers(scene: &mut Scene, x: &Axis, frame: Frame, label: &str) {
     scene.text(at, Anchor::Middle, TEXT_SIZE, Ink::Muted, label);
 }
 
+/// The title in a size that fits, cut where even the smallest does not.
+fn fitted(title: &str, room: f64) -> (String, f64) {
+    let size = (TITLE_SIZE * room / (text_width(title, TITLE_SIZE) * 1.05)).min(TITLE_SIZE);
+    if size >= TEXT_SIZE {
+        return (title.into(), size);
+    }
+    let share = size / TEXT_SIZE;
+    let kept = (title.chars().count() as f64 * share) as usize;
+    (title.chars().take(kept.saturating_sub(1)).chain(['…']).collect(), TEXT_SIZE)
+}
+
 /// The middle of a pixel, where a line of one pixel is sharp.
 fn crisp(place: f64) -> f64 {
     place.floor() + 0.5
 }
 
-/// A number as it is set in a picture: thin spaces between groups and a minus sign as long as a plus.
+/// A number as it is set in a picture: spaces that do not break and a minus sign as long as a plus.
 fn set(text: &str) -> String {
-    let text = text.replace(' ', "\u{2009}");
+    let text = text.replace(' ', "\u{a0}");
     match text.strip_prefix('-') {
         Some(rest) => format!("\u{2212}{rest}"),
         None => text,
@@ -251,10 +317,10 @@ fn set(text: &str) -> String {
 }
 
 /// A name that leaves room for the picture.
-fn short(name: &str) -> String {
-    if name.chars().count() <= LONGEST_NAME {
+pub fn short(name: &str, longest: usize) -> String {
+    if name.chars().count() <= longest {
         return name.into();
     }
-    let kept: String = name.chars().take(LONGEST_NAME - 1).collect();
+    let kept: String = name.chars().take(longest - 1).collect();
     format!("{}…", kept.trim_end())
 }

@@ -30,20 +30,24 @@ pub fn linear(range: Range, count: usize, numbers: Numbers) -> Vec<Tick> {
     label(&values)
 }
 
-/// Decades within the range, or one, two and five of each where there are few.
+/// Decades within the range, and what lies between them where there is room.
 pub fn logarithmic(range: Range, count: usize) -> Vec<Tick> {
-    let (low, high) = (range.low.log10(), range.high.log10());
-    let decades = (low.floor() as i32)..=(high.ceil() as i32);
     let inside = |value: &f64| *value >= range.low * (1.0 - 1e-9) && *value <= range.high * (1.0 + 1e-9);
-    let every = (((high - low) / count.max(1) as f64).ceil() as usize).max(1);
-    let whole: Vec<f64> =
-        decades.clone().step_by(every).map(|power| 10f64.powi(power)).filter(inside).collect();
-    if whole.len() >= 3 {
-        return label_each(&whole);
+    let powers = (range.low.log10().floor() as i32)..=(range.high.log10().ceil() as i32);
+    let ladder = |factors: &'static [f64], every: usize| -> Vec<f64> {
+        // Counted from 10^0, so that thinned decades stay the same whatever the range.
+        let powers = powers.clone().filter(move |power| power.rem_euclid(every as i32) == 0);
+        let steps = powers.flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)));
+        steps.filter(inside).collect()
+    };
+    let fits = |values: &Vec<f64>| (2..=count + 1).contains(&values.len());
+    let between: [&'static [f64]; 2] = [&[1.0, 2.0, 5.0], &[1.0, 3.0]];
+    let finer = between.into_iter().map(|factors| ladder(factors, 1));
+    let coarser = [1, 2, 3, 5, 10, 20, 50, 100, 200].into_iter().map(|every| ladder(&[1.0], every));
+    match finer.chain(coarser).find(fits) {
+        Some(values) => label_each(&values),
+        None => linear(range, count.min(4), Numbers::Any),
     }
-    let finer = decades.flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * 10f64.powi(power)));
-    let finer: Vec<f64> = finer.filter(inside).collect();
-    if finer.len() >= 3 { label_each(&finer) } else { linear(range, count.min(4), Numbers::Any) }
 }
 
 /// The first of 1, 2, 2.5, 5, 10, … that is not smaller.
@@ -106,8 +110,14 @@ fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
-/// One number at a glance, to so many digits: `2.431`, `1 875`, `1.25e-4`, `3.4e7`.
+/// One number at a glance, to so many digits: `2.43`, `1 875`, `1.25e-4`, `3.4e7`.
 pub fn number(value: f64, digits: usize) -> String {
+    let text = measured(value, digits);
+    if text.contains('.') && !text.contains('e') { trimmed(&text).to_string() } else { text }
+}
+
+/// The same with all its digits, as measurements stand beside each other: `2.430`. Whole numbers stay whole.
+pub fn measured(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return if value.is_nan() {
             "nan".into()
@@ -128,8 +138,7 @@ pub fn number(value: f64, digits: usize) -> String {
         return format!("{}e{power}", trimmed(mantissa));
     }
     let decimals = (digits as i32 - 1 - power).max(0) as usize;
-    let text = fixed(value, decimals);
-    if text.contains('.') { trimmed(&text).to_string() } else { text }
+    fixed(value, if value.fract() == 0.0 { 0 } else { decimals })
 }
 
 /// Without the zeros that say nothing after a decimal point.
@@ -171,6 +180,8 @@ mod tests {
     fn a_log_axis_carries_decades() {
         assert_eq!(texts(&logarithmic(range(1e-6, 1e-3), 5)), ["1e-6", "1e-5", "1e-4", "1e-3"]);
         assert_eq!(texts(&logarithmic(range(1.0, 30.0), 5)), ["1", "2", "5", "10", "20"]);
+        assert_eq!(texts(&logarithmic(range(0.06, 80.0), 3)), ["0.1", "1", "10"]);
+        assert_eq!(texts(&logarithmic(range(1e-300, 1e300), 3)), ["1e-200", "1", "1e200"]);
         assert_eq!(texts(&logarithmic(range(2.2, 4.1), 5)), ["2.5", "3.0", "3.5", "4.0"]);
     }
 
@@ -180,6 +191,8 @@ mod tests {
         assert_eq!(number(1874.9, 4), "1 875");
         assert_eq!(number(1.2e-4, 4), "1.2e-4");
         assert_eq!(number(0.05, 4), "0.05");
+        assert_eq!(measured(1.79, 4), "1.790");
+        assert_eq!(measured(3.0, 4), "3");
         assert_eq!(number(9.9999, 4), "10");
         assert_eq!(number(123456.0, 4), "123 456");
         assert_eq!(number(34_000_000.0, 4), "3.4e7");
