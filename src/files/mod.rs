@@ -68,7 +68,7 @@ pub enum FilesError {
 }
 
 /// The system's reason without Rust's `(os error 2)`, in lower case.
-fn plain(reason: &io::Error) -> String {
+pub fn plain(reason: &io::Error) -> String {
     let text = reason.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut letters = text.chars();

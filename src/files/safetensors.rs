@@ -361,6 +361,7 @@ pub fn write(path: &Path, entries: &[Entry], metadata: &BTreeMap<String, String>
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
     use std::fs;
 
     fn entries() -> Vec<Entry<'static>> {
@@ -507,26 +508,26 @@ mod tests {
         assert!(with_header("", 0).contains("its header: "));
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn a_cut_or_changed_file_never_panics(cut in 0usize..400, at in 0usize..400, byte: u8) {
-            let (home, path) = written();
-            let whole = fs::read(&path).unwrap();
-            let short = home.path().join("short");
-            fs::write(&short, &whole[..cut.min(whole.len() - 1)]).unwrap();
+    #[test]
+    fn a_cut_or_changed_file_never_panics() {
+        let (home, path) = written();
+        let whole = fs::read(&path).unwrap();
+        let short = home.path().join("short");
+        let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
+        let cases = (0..whole.len(), 0..whole.len(), any::<u8>());
+        let held = TestRunner::new(config).run(&cases, |(cut, at, byte)| {
+            fs::write(&short, &whole[..cut]).unwrap();
             prop_assert!(Archive::open(&short).is_err());
             let mut changed = whole.clone();
-            let at = at % changed.len();
             changed[at] = byte;
             fs::write(&short, &changed).unwrap();
-            if let Ok(archive) = Archive::open(&short) {
-                for name in archive.names() {
-                    let view = archive.get(name).unwrap();
-                    prop_assert_eq!(view.bytes.len(), view.dtype.size() * view.shape.iter().product::<usize>());
-                }
+            let Ok(archive) = Archive::open(&short) else { return Ok(()) };
+            for name in archive.names() {
+                let view = archive.get(name).unwrap();
+                prop_assert_eq!(view.bytes.len(), view.dtype.size() * view.shape.iter().product::<usize>());
             }
-        }
+            Ok(())
+        });
+        held.unwrap();
     }
 }
