@@ -10,13 +10,8 @@ const STRETCH: i64 = 4096;
 /// The Euclidean norm over all gradients; NaN or infinite if one of them is.
 pub fn gradient_norm(parameters: &BTreeMap<String, Tensor>) -> Result<f64, TrainError> {
     let _no_grad = tch::no_grad_guard();
-    let mut sums = vec![];
-    for parameter in parameters.values() {
-        let gradient = parameter.grad();
-        if gradient.defined() {
-            sums.push(sum_of_squares(&gradient)?);
-        }
-    }
+    let sums = gradients(parameters).map(|(.., gradient)| sum_of_squares(&gradient));
+    let sums = sums.collect::<Result<Vec<_>, _>>()?;
     if sums.is_empty() {
         return Ok(0.0);
     }
@@ -46,13 +41,19 @@ pub fn clip(parameters: &BTreeMap<String, Tensor>, norm: f64, limit: f64) -> Res
         return Ok(());
     }
     let _no_grad = tch::no_grad_guard();
-    for parameter in parameters.values() {
-        let mut gradient = parameter.grad();
-        if gradient.defined() {
-            let _ = gradient.f_mul_scalar_(scale)?;
-        }
+    for (.., mut gradient) in gradients(parameters) {
+        let _ = gradient.f_mul_scalar_(scale)?;
     }
     Ok(())
+}
+
+/// Name, tensor and gradient of each tensor that is trained and has one.
+pub fn gradients(
+    parameters: &BTreeMap<String, Tensor>,
+) -> impl Iterator<Item = (&String, &Tensor, Tensor)> {
+    let trained = parameters.iter().filter(|(_, parameter)| parameter.requires_grad());
+    let all = trained.map(|(name, parameter)| (name, parameter, parameter.grad()));
+    all.filter(|(.., gradient)| gradient.defined())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What can go wrong while a run is planned or trained, in words for the user.
 
 use crate::files::FilesError;
+use crate::model::ModelError;
 use crate::torch::TorchError;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -31,11 +32,41 @@ pub enum TrainError {
     #[error("nothing is left to train; unfreeze something, for example `layers 0`")]
     NothingTrained,
 
+    #[error("there are no rows to train on; look at `data`: every row was dropped, or the part is empty")]
+    NoRows,
+
+    #[error("step {step}: none of its rows has a token to learn from ({rows}); look at `loss_on` and `max_len`")]
+    NothingSupervised { step: u64, rows: String },
+
+    #[error(
+        "step {step}: the {what} is not a finite number; it comes from {rows}. The run is as it was after step \
+         {}: lower `lr`, set `clip`, or look at these rows", step - 1
+    )]
+    NotFinite { what: &'static str, step: u64, rows: String },
+
+    #[error("step {step} was aborted; the run is as it was after step {}", step - 1)]
+    Aborted { step: u64 },
+
+    #[error("`{setting}` cannot change on a run that has taken {step} steps; `fork` it, or begin a fresh run")]
+    Unchangeable { setting: &'static str, step: u64 },
+
+    #[error("`{}` cannot be continued from: {reason}", path.display())]
+    Checkpoint { path: PathBuf, reason: String },
+
+    #[error(
+        "`{}` was made with another {what} ({then}…, now {now}…); give it the one it was made with, or begin a fresh run",
+        path.display()
+    )]
+    OriginChanged { what: &'static str, path: PathBuf, then: String, now: String },
+
     #[error("cannot keep metrics in `{path}`: {source}")]
     Metrics { path: PathBuf, source: std::io::Error },
 
     #[error(transparent)]
     Files(#[from] FilesError),
+
+    #[error(transparent)]
+    Model(#[from] ModelError),
 
     #[error(transparent)]
     Torch(#[from] TorchError),

@@ -3,11 +3,20 @@
 //! A [`trainer::Trainer`] owns what changes (trained tensors, optimizer moments, the step); all else is a
 //! pure function of the recipe, the seed and the step, so that a snapshot of those three is the whole run.
 
+pub mod checkpoint;
 pub mod clip;
 pub mod error;
+#[cfg(test)]
+pub mod fixtures;
+pub mod material;
 pub mod metrics;
+pub mod objective;
 pub mod optimizer;
+pub mod plan;
 pub mod recipe;
 pub mod schedule;
 pub mod selection;
+pub mod snapshot;
+pub mod start;
+pub mod trainer;
 pub mod watch;

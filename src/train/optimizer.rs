@@ -1,6 +1,7 @@
 //! AdamW and SGD over moments that the run owns, keyed by the parameter's name, so that they can be saved and put back.
 
 use crate::torch::{gradient, optimizer};
+use crate::train::clip::gradients;
 use crate::train::error::TrainError;
 use crate::train::recipe::{Decay, Optimizer, Recipe};
 use crate::train::selection::is_matrix;
@@ -48,11 +49,7 @@ pub fn update(
     moments: &mut Moments,
 ) -> Result<(), TrainError> {
     let mut groups: BTreeMap<(u64, bool), Vec<(&Tensor, Tensor, &str)>> = BTreeMap::new();
-    for (name, parameter) in parameters {
-        let gradient = parameter.grad();
-        if !gradient.defined() {
-            continue;
-        }
+    for (name, parameter, gradient) in gradients(parameters) {
         let moment =
             moments.entry(name.clone()).or_insert_with(|| Moment::zeros(&recipe.optimizer, parameter));
         let decays = recipe.optimizer.decay() == Decay::All || is_matrix(name, parameter.dim());

@@ -1,5 +1,6 @@
 //! A fine-tune as plain, resolved values: everything a run is a pure function of, besides its model and data.
 
+use crate::model::lora::LoraSettings;
 use crate::train::error::TrainError;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -42,32 +43,15 @@ pub enum Method {
     Full,
     /// The last `count` transformer blocks and nothing else.
     LastLayers { count: usize },
-    /// Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) on the linears whose names end in a target.
-    Lora(Lora),
+    /// Low-rank adapters (Hu et al. 2021, arXiv 2106.09685). With `from`, a PEFT folder, weights and settings are
+    /// taken from there; only `dropout` stays the recipe's.
+    Lora { settings: LoraSettings, from: Option<PathBuf> },
 }
 
-/// The shape of the adapters, or the PEFT folder that they continue.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Lora {
-    pub rank: usize,
-    /// The adapter's product is scaled by `alpha / rank`.
-    pub alpha: f64,
-    pub dropout: f64,
-    /// Last parts of module names: `q_proj`, `down_proj`.
-    pub targets: Vec<String>,
-    /// A PEFT folder: its weights, rank, alpha and targets are taken; only `dropout` stays the recipe's.
-    #[serde(default)]
-    pub from: Option<PathBuf>,
-}
-
-/// The seven linears of a Llama block: the targets when none are named.
-pub const ALL_LINEARS: [&str; 7] =
-    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-
-impl Default for Lora {
-    fn default() -> Lora {
-        let targets = ALL_LINEARS.map(String::from).to_vec();
-        Lora { rank: 16, alpha: 32.0, dropout: 0.0, targets, from: None }
+impl Method {
+    /// Fresh adapters of this shape.
+    pub fn lora(settings: LoraSettings) -> Method {
+        Method::Lora { settings, from: None }
     }
 }
 
@@ -226,7 +210,7 @@ impl Batch {
 impl Recipe {
     /// The recipe with every setting at its default for the method.
     pub fn new(method: Method) -> Recipe {
-        let lr = if matches!(method, Method::Lora(_)) { 2e-4 } else { 2e-5 };
+        let lr = if matches!(method, Method::Lora { .. }) { 2e-4 } else { 2e-5 };
         Recipe {
             method,
             freeze: vec![],
@@ -264,7 +248,12 @@ impl Recipe {
             ("micro-batch", self.batch.micro as f64, self.batch.micro > 0, "one or more"),
             ("accumulation", self.batch.accumulate as f64, self.batch.accumulate > 0, "one or more"),
         ];
-        for (name, value, holds, wanted) in rules.into_iter().chain(self.optimizer.rules()) {
+        let dropout = match &self.method {
+            Method::Lora { settings, .. } => settings.dropout,
+            _ => 0.0,
+        };
+        let dropout = ("dropout", dropout, (0.0..1.0).contains(&dropout), "from 0 to below 1");
+        for (name, value, holds, wanted) in rules.into_iter().chain([dropout]).chain(self.optimizer.rules()) {
             if !holds || !value.is_finite() {
                 return Err(TrainError::Setting { name: name.into(), value, wanted: wanted.into() });
             }
@@ -293,8 +282,9 @@ impl Recipe {
             return Some("optimizer");
         }
         let same_method = match (&self.method, &earlier.method) {
-            (Method::Lora(now), Method::Lora(then)) => {
-                Lora { dropout: 0.0, ..now.clone() } == Lora { dropout: 0.0, ..then.clone() }
+            (Method::Lora { from: Some(now), .. }, Method::Lora { from: Some(then), .. }) => now == then,
+            (Method::Lora { settings: now, from: None }, Method::Lora { settings: then, from: None }) => {
+                LoraSettings { dropout: then.dropout, ..now.clone() } == *then
             }
             (now, then) => now == then,
         };
@@ -328,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_recipe_survives_json_exactly() {
-        let mut recipe = Recipe::new(Method::Lora(Lora::default()));
+        let mut recipe = Recipe::new(Method::lora(LoraSettings::default()));
         recipe.lr = 1.0 / 3.0 * 1e-4;
         recipe.freeze = vec![Selection::freeze("layers 0..3"), Selection::unfreeze("embeddings")];
         recipe.schedule =
@@ -368,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_live_run_keeps_its_seed_rank_and_rows_a_step() {
-        let then = Recipe::new(Method::Lora(Lora::default()));
+        let then = Recipe::new(Method::lora(LoraSettings::default()));
         let changed = |change: fn(&mut Recipe)| {
             let mut now = then.clone();
             change(&mut now);
@@ -379,11 +369,11 @@ mod tests {
         assert_eq!(changed(|r| r.batch = Batch { micro: 2, accumulate: 4 }), Some("batch"));
         assert_eq!(changed(|r| r.seed = 1), Some("seed"));
         assert_eq!(
-            changed(|r| r.method = Method::Lora(Lora { dropout: 0.1, ..Lora::default() })),
+            changed(|r| r.method = Method::lora(LoraSettings { dropout: 0.1, ..LoraSettings::default() })),
             None
         );
         assert_eq!(
-            changed(|r| r.method = Method::Lora(Lora { rank: 8, ..Lora::default() })),
+            changed(|r| r.method = Method::lora(LoraSettings { rank: 8, ..LoraSettings::default() })),
             Some("method")
         );
     }

@@ -49,7 +49,7 @@ fn method_trains(
 ) -> Result<BTreeSet<String>, TrainError> {
     match method {
         Method::Full => Ok(base.iter().cloned().collect()),
-        Method::Lora(_) => Ok(adapters.iter().cloned().collect()),
+        Method::Lora { .. } => Ok(adapters.iter().cloned().collect()),
         Method::LastLayers { count } if *count == 0 || *count > layers => {
             Err(TrainError::LastLayers { count: *count, layers })
         }
@@ -145,7 +145,8 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::recipe::{Lora, Selection};
+    use crate::model::lora::LoraSettings;
+    use crate::train::recipe::Selection;
 
     fn base() -> Vec<String> {
         let mut names = vec!["model.embed_tokens.weight".to_string(), "model.norm.weight".into()];
@@ -167,7 +168,7 @@ mod tests {
 
     fn count(method: Method, freeze: Vec<Selection>) -> Result<usize, String> {
         let mut recipe = Recipe::new(method);
-        let adapters = if matches!(recipe.method, Method::Lora(_)) { adapters() } else { vec![] };
+        let adapters = if matches!(recipe.method, Method::Lora { .. }) { adapters() } else { vec![] };
         recipe.freeze = freeze;
         trained(&recipe, &base(), &adapters, 12).map(|names| names.len()).map_err(|error| error.to_string())
     }
@@ -176,7 +177,7 @@ mod tests {
     fn each_method_trains_its_own_tensors() {
         assert_eq!(count(Method::Full, vec![]), Ok(38));
         assert_eq!(count(Method::LastLayers { count: 2 }, vec![]), Ok(6));
-        assert_eq!(count(Method::Lora(Lora::default()), vec![]), Ok(24));
+        assert_eq!(count(Method::lora(LoraSettings::default()), vec![]), Ok(24));
         assert!(count(Method::LastLayers { count: 13 }, vec![]).unwrap_err().contains("12"));
     }
 
@@ -191,9 +192,9 @@ mod tests {
     #[test]
     fn unfreezing_layers_of_a_lora_run_means_their_adapters() {
         let freeze = vec![Selection::freeze("layers 0..5"), Selection::unfreeze("layers 5")];
-        assert_eq!(count(Method::Lora(Lora::default()), freeze), Ok(14));
+        assert_eq!(count(Method::lora(LoraSettings::default()), freeze), Ok(14));
         let embeddings = vec![Selection::unfreeze("embeddings")];
-        assert_eq!(count(Method::Lora(Lora::default()), embeddings), Ok(25));
+        assert_eq!(count(Method::lora(LoraSettings::default()), embeddings), Ok(25));
     }
 
     #[test]

@@ -1,0 +1,242 @@
+//! What a run will cost, by arithmetic alone: parameters, rows, steps, bytes and floating-point operations.
+
+use crate::data::batch::{Footprint, Schedule};
+use crate::data::dataset::Part;
+use crate::model::config::{Config, LINEAR_MODULES, layer_of, module_name};
+use crate::model::lora::{self, LoraSettings};
+use crate::train::error::TrainError;
+use crate::train::material::Material;
+use crate::train::recipe::{Method, Recipe};
+use crate::train::selection::trained;
+use std::collections::BTreeMap;
+
+/// A run before it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Numbers in the model, a tied head counted once, adapters not counted.
+    pub parameters: u64,
+    pub trainable: u64,
+    /// Names and shapes of what is trained.
+    pub trained: BTreeMap<String, Vec<i64>>,
+    pub examples: u64,
+    /// Rows an epoch; with packing fewer than examples.
+    pub rows: u64,
+    /// Tokens of the rows, each epoch.
+    pub tokens: u64,
+    pub supervised: u64,
+    /// Tokens with padding: what the model works through each epoch.
+    pub padded: u64,
+    /// Tokens of the longest row.
+    pub longest: u64,
+    pub rows_per_step: u64,
+    pub steps_per_epoch: u64,
+    pub steps: u64,
+    pub warmup_steps: u64,
+    pub epochs: f64,
+    /// Bytes at the peak of a step.
+    pub memory: Vec<Component>,
+    /// Floating-point operations of one epoch, forward and backward.
+    pub flops_per_epoch: f64,
+}
+
+/// One part of the memory that a run takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Component {
+    pub name: &'static str,
+    pub bytes: u64,
+}
+
+impl Plan {
+    pub fn trainable_share(&self) -> f64 {
+        self.trainable as f64 / (self.parameters + self.adapters()) as f64
+    }
+
+    /// The share of the model's work that goes into padding.
+    pub fn padding_waste(&self) -> f64 {
+        if self.padded == 0 { 0.0 } else { 1.0 - self.tokens as f64 / self.padded as f64 }
+    }
+
+    pub fn peak_bytes(&self) -> u64 {
+        self.memory.iter().map(|component| component.bytes).sum()
+    }
+
+    /// Floating-point operations of the whole run.
+    pub fn flops(&self) -> f64 {
+        self.flops_per_epoch * self.steps as f64 / self.steps_per_epoch as f64
+    }
+
+    /// Of one token that the model works through, on average.
+    pub fn flops_per_token(&self) -> f64 {
+        self.flops_per_epoch / self.padded as f64
+    }
+
+    pub fn flops_per_step(&self) -> f64 {
+        self.flops_per_epoch / self.steps_per_epoch as f64
+    }
+
+    fn adapters(&self) -> u64 {
+        self.trained.iter().filter(|(name, _)| name.contains(".lora_")).map(|(_, shape)| numel(shape)).sum()
+    }
+}
+
+/// Plans a run of `recipe` on a model of this shape whose weights take `weight_bytes` each.
+pub fn plan(
+    config: &Config,
+    weight_bytes: u64,
+    material: &Material,
+    recipe: &Recipe,
+) -> Result<Plan, TrainError> {
+    recipe.check()?;
+    let order = Schedule::new(&material.part, material.layout(recipe));
+    let (footprint, steps_per_epoch) = (order.footprint(0), order.steps_per_epoch() as u64);
+    if steps_per_epoch == 0 {
+        return Err(TrainError::NoRows);
+    }
+    let trained = trained_shapes(config, recipe)?;
+    let steps = recipe.planned_steps(steps_per_epoch);
+    let supervised = material.part.supervised_tokens() as u64;
+    let work = Work { config, trained: &trained, footprint, supervised, part: &material.part };
+    Ok(Plan {
+        parameters: config.parameter_count(),
+        trainable: trained.values().map(|shape| numel(shape)).sum(),
+        examples: material.part.len() as u64,
+        rows: footprint.rows as u64,
+        tokens: footprint.tokens as u64,
+        supervised,
+        padded: footprint.padded as u64,
+        longest: footprint.longest as u64,
+        rows_per_step: recipe.batch.rows() as u64,
+        steps_per_epoch,
+        steps,
+        warmup_steps: recipe.warmup.steps(steps, steps_per_epoch),
+        epochs: steps as f64 / steps_per_epoch as f64,
+        memory: memory(config, weight_bytes, recipe, &trained, footprint),
+        flops_per_epoch: work.flops(),
+        trained,
+    })
+}
+
+/// Names and shapes of the tensors that a recipe trains.
+pub fn trained_shapes(
+    config: &Config,
+    recipe: &Recipe,
+) -> Result<BTreeMap<String, Vec<i64>>, TrainError> {
+    let base: BTreeMap<String, Vec<i64>> = config.parameter_shapes().into_iter().collect();
+    let adapters = match &recipe.method {
+        Method::Lora { settings, .. } => adapter_shapes(config, settings),
+        _ => BTreeMap::new(),
+    };
+    let names = |shapes: &BTreeMap<String, Vec<i64>>| shapes.keys().cloned().collect::<Vec<_>>();
+    let trained = trained(recipe, &names(&base), &names(&adapters), config.num_hidden_layers as usize)?;
+    Ok(base.into_iter().chain(adapters).filter(|(name, _)| trained.contains(name)).collect())
+}
+
+fn adapter_shapes(config: &Config, settings: &LoraSettings) -> BTreeMap<String, Vec<i64>> {
+    let mut shapes = BTreeMap::new();
+    for layer in 0..config.num_hidden_layers {
+        for module in LINEAR_MODULES {
+            let (name, (rows, columns)) = (module_name(layer, module), config.linear_shape(module));
+            if settings.matches(&name) {
+                let (a, b) = lora::names(&name);
+                shapes.insert(a, vec![settings.rank, columns]);
+                shapes.insert(b, vec![rows, settings.rank]);
+            }
+        }
+    }
+    shapes
+}
+
+fn numel(shape: &[i64]) -> u64 {
+    shape.iter().product::<i64>() as u64
+}
+
+/// What an epoch's work consists of.
+struct Work<'a> {
+    config: &'a Config,
+    trained: &'a BTreeMap<String, Vec<i64>>,
+    footprint: Footprint,
+    supervised: u64,
+    part: &'a Part,
+}
+
+impl Work<'_> {
+    /// Two operations a weight and token forwards; as many again for the gradient of the input, from the lowest
+    /// block that trains anything up; as many again for the gradient of a weight that is trained.
+    fn flops(&self) -> f64 {
+        let tokens = self.footprint.padded as f64;
+        let blocks: f64 = (0..self.config.num_hidden_layers).map(|layer| self.block(layer)).sum();
+        let head = numel(&[self.config.vocab_size, self.config.hidden_size]) as f64;
+        let head_passes = if self.trained.contains_key(self.config.head_name()) { 3.0 } else { 2.0 };
+        blocks * tokens + 2.0 * head * head_passes * self.supervised as f64 + self.attention()
+    }
+
+    /// Operations of the linears of a block for one token.
+    fn block(&self, layer: i64) -> f64 {
+        let input_gradient = f64::from(u8::from(layer >= self.lowest_trained()));
+        let mut operations = 0.0;
+        for module in LINEAR_MODULES {
+            let (name, (rows, columns)) = (module_name(layer, module), self.config.linear_shape(module));
+            let weights = (rows * columns) as f64;
+            let is_trained = self.trained.contains_key(&format!("{name}.weight"));
+            operations += 2.0 * weights * (1.0 + input_gradient + f64::from(u8::from(is_trained)));
+            for side in ["A", "B"] {
+                let adapter = self.trained.get(&format!("{name}.lora_{side}.weight"));
+                operations += adapter.map_or(0.0, |shape| 6.0 * numel(shape) as f64);
+            }
+        }
+        operations
+    }
+
+    /// Scores and their product with the values, over the earlier half of each example; backwards twice as much.
+    fn attention(&self) -> f64 {
+        let width = (self.config.num_attention_heads * self.config.head_dim) as f64;
+        let pairs: f64 = (0..self.part.len())
+            .map(|example| {
+                let length = self.part.length(example) as f64;
+                length * (length + 1.0) / 2.0
+            })
+            .sum();
+        let backwards = (self.config.num_hidden_layers - self.lowest_trained()).max(0) as f64;
+        4.0 * width * pairs * (self.config.num_hidden_layers as f64 + 2.0 * backwards)
+    }
+
+    /// The lowest block that a gradient reaches.
+    fn lowest_trained(&self) -> i64 {
+        let after = self.config.num_hidden_layers;
+        let embeddings = self.trained.contains_key("model.embed_tokens.weight");
+        let lowest = self.trained.keys().filter_map(|name| layer_of(name)).min().unwrap_or(after);
+        if embeddings { 0 } else { lowest }
+    }
+}
+
+fn memory(
+    config: &Config,
+    weight_bytes: u64,
+    recipe: &Recipe,
+    trained: &BTreeMap<String, Vec<i64>>,
+    footprint: Footprint,
+) -> Vec<Component> {
+    let trainable = 4 * trained.values().map(|shape| numel(shape)).sum::<u64>();
+    let tokens = (recipe.batch.micro * footprint.longest) as u64;
+    vec![
+        Component { name: "weights", bytes: weight_bytes * config.parameter_count() },
+        Component { name: "trained", bytes: trainable },
+        Component { name: "gradients", bytes: trainable },
+        Component { name: "moments", bytes: trainable * recipe.optimizer.moments() },
+        Component { name: "activations", bytes: tokens * activation_bytes(config, weight_bytes) },
+        Component { name: "logits", bytes: tokens.min(LOGIT_ROWS) * config.vocab_size as u64 * 4 * 2 },
+    ]
+}
+
+/// Rows of a chunk of logits.
+const LOGIT_ROWS: u64 = 1024;
+
+/// What the graph of a plain forward pass keeps for one token.
+fn activation_bytes(config: &Config, weight_bytes: u64) -> u64 {
+    let (d, f) = (config.hidden_size as u64, config.intermediate_size as u64);
+    let queries = (config.num_attention_heads * config.head_dim) as u64;
+    let keys = (config.num_key_value_heads * config.head_dim) as u64;
+    // Two norms (in, normalised, scaled), q k v turned and not, attention and its product, gate, up, their product.
+    let block = 8 * d + 3 * queries + 4 * keys + 4 * f;
+    config.num_hidden_layers as u64 * block * weight_bytes + 2 * d * 4
+}

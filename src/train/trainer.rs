@@ -1,0 +1,369 @@
+//! A run: it owns the trained tensors, the optimizer's moments and the step; all else follows from its recipe.
+
+use crate::data::batch::{MicroBatch, Schedule};
+use crate::events::Cancel;
+use crate::model::base::Base;
+use crate::model::llama::{DropoutSeed, Policy};
+use crate::model::trainables::Trainables;
+use crate::torch::random;
+use crate::train::clip::{clip, gradient_norm};
+use crate::train::error::TrainError;
+use crate::train::material::Material;
+use crate::train::objective;
+use crate::train::optimizer::{Moments, clear_gradients, update};
+use crate::train::recipe::Recipe;
+use crate::train::schedule::learning_rate;
+use crate::train::start;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One fine-tune under way.
+#[derive(Debug)]
+pub struct Trainer {
+    pub(super) base: Arc<Base>,
+    pub(super) material: Material,
+    pub(super) order: Arc<Schedule>,
+    pub(super) recipe: Recipe,
+    pub(super) trainables: Trainables,
+    pub(super) moments: Moments,
+    /// Optimizer steps taken.
+    pub(super) step: u64,
+}
+
+/// What one optimizer step did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// From 1.
+    pub step: u64,
+    /// The mean over the step's supervised tokens.
+    pub loss: f64,
+    pub lr: f64,
+    /// Of all gradients together, before clipping.
+    pub grad_norm: f64,
+    /// Supervised tokens.
+    pub tokens: u64,
+    pub seconds: f64,
+    /// Passes over the rows so far.
+    pub epoch: f64,
+    /// The examples of the step.
+    pub examples: Vec<usize>,
+}
+
+impl Trainer {
+    /// A run at step 0.
+    pub fn new(base: Arc<Base>, material: Material, recipe: Recipe) -> Result<Trainer, TrainError> {
+        recipe.check()?;
+        let (trainables, recipe) = start::trainables(&base, recipe)?;
+        let order = Arc::new(Schedule::new(&material.part, material.layout(&recipe)));
+        if order.steps_per_epoch() == 0 {
+            return Err(TrainError::NoRows);
+        }
+        Ok(Trainer { base, material, order, recipe, trainables, moments: Moments::new(), step: 0 })
+    }
+
+    /// Optimizer steps taken.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.order.steps_per_epoch() as u64
+    }
+
+    /// The planned last step.
+    pub fn planned_steps(&self) -> u64 {
+        self.recipe.planned_steps(self.steps_per_epoch())
+    }
+
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    pub fn base(&self) -> &Arc<Base> {
+        &self.base
+    }
+
+    pub fn material(&self) -> &Material {
+        &self.material
+    }
+
+    pub fn trainables(&self) -> &Trainables {
+        &self.trainables
+    }
+
+    pub fn moments(&self) -> &Moments {
+        &self.moments
+    }
+
+    /// The model as it is now.
+    pub fn policy(&self) -> Policy<'_> {
+        Policy { base: &self.base, trainables: Some(&self.trainables) }
+    }
+
+    /// The micro-batches of a step, counted from 1: for looking at them.
+    pub fn batches_of(&self, step: u64) -> Vec<MicroBatch> {
+        self.order.step(step.max(1) - 1)
+    }
+
+    /// Changes the settings from the next step on. What cannot change on a live run is named; then nothing changes.
+    pub fn amend(&mut self, recipe: Recipe) -> Result<(), TrainError> {
+        recipe.check()?;
+        if self.step == 0 {
+            *self = Trainer::new(Arc::clone(&self.base), self.material.clone(), recipe)?;
+            return Ok(());
+        }
+        if let Some(setting) = recipe.unchangeable(&self.recipe) {
+            return Err(TrainError::Unchangeable { setting, step: self.step });
+        }
+        let (trainables, recipe) = start::amended(&self.base, &self.trainables, recipe)?;
+        self.trainables = trainables;
+        self.settle(recipe);
+        Ok(())
+    }
+
+    /// Takes a recipe as the one in force; rows are laid out anew only if it lays them out otherwise.
+    pub(super) fn settle(&mut self, recipe: Recipe) {
+        let layout = self.material.layout(&recipe);
+        if layout != self.order.layout() {
+            self.order = Arc::new(Schedule::new(&self.material.part, layout));
+        }
+        self.recipe = recipe;
+    }
+
+    /// Takes one optimizer step. After an error or an abort the run is as it was after the step before.
+    pub fn step(&mut self, cancel: &Cancel) -> Result<StepReport, TrainError> {
+        let started = Instant::now();
+        let step = self.step + 1;
+        let batches = self.batches_of(step);
+        clear_gradients(&self.trainables.tensors);
+        let result = self.gradients(step, &batches, cancel).and_then(|(loss, grad_norm)| {
+            let lr = learning_rate(&self.recipe, self.steps_per_epoch(), step);
+            if let Some(limit) = self.recipe.clip {
+                clip(&self.trainables.tensors, grad_norm, limit)?;
+            }
+            update(&self.recipe, lr, &self.trainables.tensors, &mut self.moments)?;
+            Ok((loss, grad_norm, lr))
+        });
+        clear_gradients(&self.trainables.tensors);
+        let (loss, grad_norm, lr) = result?;
+        self.step = step;
+        Ok(StepReport {
+            step,
+            loss,
+            lr,
+            grad_norm,
+            tokens: supervised(&batches) as u64,
+            seconds: started.elapsed().as_secs_f64(),
+            epoch: step as f64 / self.steps_per_epoch() as f64,
+            examples: batches.into_iter().flat_map(|batch| batch.examples).collect(),
+        })
+    }
+
+    /// Leaves the gradients of the step's mean loss on the trained tensors; returns that loss and their norm.
+    fn gradients(&self, step: u64, batches: &[MicroBatch], cancel: &Cancel) -> Result<(f64, f64), TrainError> {
+        let tokens = supervised(batches);
+        if tokens == 0 {
+            let examples: Vec<usize> = batches.iter().flat_map(|batch| batch.examples.clone()).collect();
+            return Err(TrainError::NothingSupervised { step, rows: self.material.places(&examples) });
+        }
+        let mut loss_sum = 0.0;
+        for (index, batch) in batches.iter().enumerate() {
+            if cancel.abort() {
+                return Err(TrainError::Aborted { step });
+            }
+            let seed = self.dropout_seed(step, index);
+            let sum = objective::backward(&self.policy(), &self.recipe, batch.clone(), tokens, seed)?;
+            if !sum.is_finite() {
+                return Err(self.not_finite("loss", step, std::slice::from_ref(batch)));
+            }
+            loss_sum += sum;
+        }
+        if cancel.abort() {
+            return Err(TrainError::Aborted { step });
+        }
+        let norm = gradient_norm(&self.trainables.tensors)?;
+        if !norm.is_finite() {
+            return Err(self.not_finite("gradient", step, batches));
+        }
+        Ok((loss_sum / tokens as f64, norm))
+    }
+
+    fn dropout_seed(&self, step: u64, micro_batch: usize) -> DropoutSeed {
+        let places = [random::place("dropout"), step, micro_batch as u64];
+        DropoutSeed(random::derive(self.recipe.seed, &places))
+    }
+
+    /// Looks for the rows that bring the bad number in, one at a time; all of them are named if none does alone.
+    fn not_finite(&self, what: &'static str, step: u64, batches: &[MicroBatch]) -> TrainError {
+        let mut guilty = vec![];
+        for (index, batch) in batches.iter().enumerate() {
+            let seed = self.dropout_seed(step, index);
+            for row in self.material.single_rows(batch).into_iter().filter(|row| row.supervised > 0) {
+                clear_gradients(&self.trainables.tensors);
+                let examples = row.examples.clone();
+                let tokens = row.supervised;
+                let sum = objective::backward(&self.policy(), &self.recipe, row, tokens, seed);
+                let norm = gradient_norm(&self.trainables.tensors);
+                let finite = |number: Result<f64, TrainError>| number.is_ok_and(f64::is_finite);
+                if !finite(sum) || !finite(norm) {
+                    guilty.extend(examples);
+                }
+            }
+        }
+        if guilty.is_empty() {
+            guilty = batches.iter().flat_map(|batch| batch.examples.clone()).collect();
+        }
+        TrainError::NotFinite { what, step, rows: self.material.places(&guilty) }
+    }
+}
+
+fn supervised(batches: &[MicroBatch]) -> usize {
+    batches.iter().map(|batch| batch.supervised).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::llama::Inputs;
+    use crate::model::loss::{Detail, measure_micro};
+    use crate::train::fixtures::{base, bytes, full, lora, material, packed, steps, trainer};
+    use crate::data::dataset::Part;
+    use crate::model::config::Config;
+    use crate::train::recipe::{Batch, Decay, Length, Optimizer, Selection};
+    use tch::{Device, Kind, Tensor};
+
+    fn assert_ten_and_ten_is_twenty(material: Material, recipe: Recipe) {
+        let mut whole = trainer(material.clone(), recipe.clone());
+        let at_once = steps(&mut whole, 20);
+        let mut halves = trainer(material, recipe);
+        let mut in_two = steps(&mut halves, 10);
+        look_at(&halves);
+        in_two.extend(steps(&mut halves, 10));
+        assert_eq!(at_once, in_two);
+        assert_eq!(bytes(&whole), bytes(&halves));
+    }
+
+    /// Evaluates and generates, as a person does between two steps.
+    fn look_at(trainer: &Trainer) {
+        let batch = &trainer.batches_of(3)[0];
+        let MicroBatch { input_ids, rows, documents, attended, .. } = batch.clone();
+        let inputs = Inputs::new(&trainer.base, &input_ids, rows, documents, attended).unwrap();
+        measure_micro(&trainer.policy(), &inputs, &batch.labels, Detail::Sum).unwrap();
+        let _ = Tensor::rand([5], tch::kind::FLOAT_CPU);
+        tch::manual_seed(99);
+    }
+
+    #[test]
+    fn ten_steps_and_ten_are_twenty_with_dropout_and_accumulation() {
+        assert_ten_and_ten_is_twenty(material(), lora());
+    }
+
+    #[test]
+    fn ten_steps_and_ten_are_twenty_when_packed() {
+        assert_ten_and_ten_is_twenty(packed(), lora());
+        assert_ten_and_ten_is_twenty(packed(), full());
+    }
+
+    #[test]
+    fn ten_steps_and_ten_are_twenty_in_full_and_by_sgd() {
+        assert_ten_and_ten_is_twenty(material(), full());
+        let sgd = Optimizer::Sgd { momentum: 0.9, weight_decay: 0.01, nesterov: true, decay: Decay::All };
+        assert_ten_and_ten_is_twenty(material(), Recipe { optimizer: sgd, lr: 0.05, ..full() });
+    }
+
+    #[test]
+    fn training_lowers_the_loss_and_reports_what_it_did() {
+        let reports = steps(&mut trainer(material(), Recipe { length: Length::Steps(40), ..full() }), 40);
+        let mean = |part: &[StepReport]| part.iter().map(|report| report.loss).sum::<f64>() / part.len() as f64;
+        assert!(mean(&reports[34..]) < mean(&reports[..6]) - 0.5, "{} {}", mean(&reports[..6]), mean(&reports[34..]));
+        assert_eq!(reports[5].epoch, 1.0);
+        assert_eq!(reports[2].lr, 1e-3);
+        assert_eq!((reports[0].step, reports[39].step), (1, 40));
+        let first: usize = reports[..6].iter().map(|report| report.tokens as usize).sum();
+        assert_eq!(first, material().part.supervised_tokens());
+    }
+
+    #[test]
+    fn accumulation_weighs_every_supervised_token_the_same() {
+        let run = |micro, accumulate| {
+            let batch = Batch { micro, accumulate };
+            steps(&mut trainer(material(), Recipe { batch, ..full() }), 1).remove(0)
+        };
+        let (together, apart) = (run(4, 1), run(1, 4));
+        assert_eq!(together.tokens, apart.tokens);
+        assert!((together.loss - apart.loss).abs() < 1e-5, "{} {}", together.loss, apart.loss);
+        assert!((together.grad_norm / apart.grad_norm - 1.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_bad_number_stops_with_its_rows_and_harms_nothing() {
+        let example = trainer(material(), lora()).batches_of(3)[0].examples[0];
+        // One row alone holds token 255, whose embedding is infinite; the head is another tensor.
+        let mut part = Part::clone(&material().part);
+        let first = part.offsets[example];
+        part.ids.iter_mut().for_each(|id| *id = (*id).min(254));
+        part.ids[first] = 255;
+        let material = Material { part: Arc::new(part), ..material() };
+        let config = Config { tie_word_embeddings: false, ..base().config.clone() };
+        let base = Base::random(config, 1, Kind::Float, Device::Cpu).unwrap();
+        let mut row = base.get("model.embed_tokens.weight").unwrap().select(0, 255);
+        let _ = row.fill_(f64::INFINITY);
+        let mut run = Trainer::new(Arc::new(base), material, lora()).unwrap();
+        steps(&mut run, 2);
+        let before = bytes(&run);
+        let error = run.step(&Cancel::default()).unwrap_err().to_string();
+        let place = format!("`rows.jsonl:{}`. ", example + 1);
+        assert!(error.starts_with("step 3: the loss is not a finite number") && error.contains(&place), "{error}");
+        assert_eq!(bytes(&run), before);
+        assert!(run.trainables.tensors.values().all(|tensor| !tensor.grad().defined()));
+    }
+
+    #[test]
+    fn an_abort_leaves_the_run_at_its_last_whole_step() {
+        let mut run = trainer(material(), lora());
+        steps(&mut run, 2);
+        let before = bytes(&run);
+        let cancel = Cancel::default();
+        cancel.request();
+        assert!(run.fork().step(&cancel).is_ok(), "a first request lets the step finish");
+        cancel.request();
+        assert!(matches!(run.step(&cancel), Err(TrainError::Aborted { step: 3 })));
+        assert_eq!(bytes(&run), before);
+        let mut never = trainer(material(), lora());
+        steps(&mut never, 3);
+        steps(&mut run, 1);
+        assert_eq!(bytes(&run), bytes(&never));
+    }
+
+    #[test]
+    fn settings_change_from_the_next_step_on() {
+        let mut run = trainer(material(), full());
+        let reports = steps(&mut run, 4);
+        let amended = Recipe { lr: 2e-3, schedule: crate::train::recipe::Schedule::Constant, ..full() };
+        run.amend(amended.clone()).unwrap();
+        assert_eq!(steps(&mut run, 1)[0].lr, 2e-3);
+        assert!(reports[3].lr < 1e-3);
+        let error = run.amend(Recipe { seed: 7, ..amended.clone() }).unwrap_err().to_string();
+        assert!(error.starts_with("`seed` cannot change on a run that has taken 5 steps"), "{error}");
+        assert_eq!(run.recipe(), &amended);
+    }
+
+    #[test]
+    fn what_is_frozen_keeps_its_bytes_and_what_is_unfrozen_moves() {
+        let mut run = trainer(material(), lora());
+        steps(&mut run, 2);
+        let freeze = vec![Selection::freeze("layers 0"), Selection::unfreeze("embeddings")];
+        run.amend(Recipe { freeze, ..lora() }).unwrap();
+        let before = bytes(&run);
+        steps(&mut run, 2);
+        let after = bytes(&run);
+        for (name, bytes) in before {
+            if name == "step" || name.ends_with("_A.weight updates") {
+                continue;
+            }
+            let moves = !name.contains("layers.0.");
+            assert_eq!(bytes != after[&name], moves, "{name}");
+        }
+        assert_eq!(run.moments()["model.embed_tokens.weight"].updates, 2);
+    }
+}
