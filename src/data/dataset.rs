@@ -123,12 +123,12 @@ pub struct Part {
     pub supervised: Vec<bool>,
     /// Where each example begins, and where the last one ends.
     pub offsets: Vec<usize>,
-    text: String,
+    pub(in crate::data) text: String,
     /// For each example the ends of prompt, completion, label and rejected in `text`.
-    text_ends: Vec<[usize; 4]>,
+    pub(in crate::data) text_ends: Vec<[usize; 4]>,
     /// For each example the file and the line, row or document it came from.
-    places: Vec<(u32, u64)>,
-    files: Vec<String>,
+    pub(in crate::data) places: Vec<(u32, u64)>,
+    pub(in crate::data) files: Vec<String>,
 }
 
 impl Part {
@@ -198,6 +198,11 @@ impl Part {
     pub fn place(&self, index: usize) -> String {
         let (file, number) = self.places[index];
         format!("{}:{number}", self.files.get(file as usize).map_or("random", String::as_str))
+    }
+
+    /// File and line, row or document of example `index`.
+    pub fn origin(&self, index: usize) -> (u32, u64) {
+        self.places[index]
     }
 
     /// Adds an example that came from row `place` (file, number).

@@ -1,5 +1,6 @@
 //! What can be wrong with data, each with the place and the next step to take.
 
+use crate::units::counted;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -35,6 +36,8 @@ pub enum DataError {
         "`{path}` is {encoding} text; convert it first: `iconv -f {encoding} -t UTF-8 {path} > utf8.txt`"
     )]
     Encoding { path: PathBuf, encoding: &'static str },
+    #[error("`{path}` is packed; unpack it first: `{how} {path}`")]
+    Packed { path: PathBuf, how: &'static str },
     #[error("`{path}` is not UTF-8: byte {byte} on line {line}; convert it first, or cut the byte out")]
     InvalidUtf8 { path: PathBuf, line: u64, byte: u64 },
     #[error("{place}: {what}")]
@@ -58,7 +61,7 @@ pub enum DataError {
     MissingField { place: Place, field: String, shape: &'static str, found: String },
     #[error("no row is left of the {read} read ({why}); look at the file, or at `columns`")]
     NoRows { read: u64, why: String },
-    #[error("{rows} rows cannot be split into {parts} parts; write `split = none`, or give more rows")]
+    #[error("{} cannot be split into {parts} parts; write `split = none`, or give more rows", counted(*rows as u64, "row"))]
     TooFewRows { rows: usize, parts: usize },
     #[error("the shares of `split` are {shares:?}; they must be one to three positive numbers")]
     Split { shares: Vec<f64> },

@@ -9,14 +9,33 @@
 //! `prepare` walks the whole way and keeps the result in the cache; `peek` looks at the first rows only.
 
 pub mod batch;
+pub mod csv;
 pub mod dataset;
+pub mod encode;
+pub mod encoding;
 pub mod error;
+pub mod folder;
+pub mod gguf_tokenizer;
+pub mod json;
+pub mod jsonl;
+pub mod long;
+pub mod mask;
 pub mod order;
 pub mod packing;
+pub mod parquet;
+pub mod peek;
+pub mod pre_tokenizer;
+pub mod prepare;
 pub mod progress;
+pub mod record;
+pub mod rows;
 pub mod shape;
+pub mod source;
 pub mod specification;
+pub mod split;
+pub mod store;
 pub mod stream;
 pub mod template;
 pub mod template_functions;
+pub mod text;
 pub mod tokenizer;
