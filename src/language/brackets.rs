@@ -69,8 +69,8 @@ pub fn match_brackets(
     Ok(Brackets { ends: guess.ends })
 }
 
-/// Whether some bracket is still open at the end and none is closed wrongly.
-pub fn is_open_at_end(text: &str, tokens: &[Token]) -> Option<usize> {
+/// How many brackets are open at the end, when there are some and none is closed wrongly.
+pub fn open_at_end(text: &str, tokens: &[Token]) -> Option<usize> {
     let mut open = vec![];
     for token in tokens {
         match token.kind {

@@ -67,6 +67,7 @@ pub const NO_RUN: &str = "L0125";
 pub const UNKNOWN_PART: &str = "L0126";
 pub const NO_SETTINGS: &str = "L0127";
 pub const WRONG_LENGTH: &str = "L0128";
+pub const UNUSABLE_NAME: &str = "L0129";
 
 /// Every code of the tool, in order.
 pub const TABLE: &[Code] = &[];

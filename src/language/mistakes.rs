@@ -342,10 +342,15 @@ fn generic(words: &Words, failure: &Failure, shape: Shape) -> Diagnostic {
         return Diagnostic::error(codes::MISSING_VALUE, message).at(words.span(index - 1).to(words.span(index)));
     }
     let next = words.get(index + 1).map(|(kind, _)| kind);
-    if shape == Shape::Setting && kind == TokenKind::Name && next == Some(TokenKind::Equals) {
+    let second = match (kind, previous_kind, next) {
+        (TokenKind::Name, _, Some(TokenKind::Equals)) => Some(index),
+        (TokenKind::Equals, TokenKind::Name, _) if index > 2 => Some(index - 1),
+        _ => None,
+    };
+    if let Some(second) = second.filter(|_| shape == Shape::Setting) {
         return Diagnostic::error(codes::UNEXPECTED, "two settings on one line are separated by `;`")
-            .label(words.span(index), format!("`{text}` begins a second one"))
-            .fix(words.after(index - 1), ";", "write `;`");
+            .label(words.span(second), "a second one begins here")
+            .fix(words.after(second - 1), ";", "write `;`");
     }
     if shape == Shape::Statement && (kind == TokenKind::Equals || next == Some(TokenKind::Equals)) {
         let first = words.get(0).map_or("", |(_, first)| first);

@@ -4,9 +4,17 @@
 //! `lexer` (tokens, never fails) → `parse` (tree and every syntax error at once) → `check` (settings with their
 //! origins, against a `schema` and a `scope`). `format` and `complete` ask the same lexer and parser.
 
+mod blocks;
 mod brackets;
 mod builder;
+pub mod check;
 pub mod codes;
+pub mod complete;
+pub mod describe;
+pub mod evaluate;
+mod fit;
+mod fit_value;
+pub mod format;
 mod grammar;
 pub mod lexer;
 mod mistakes;
@@ -14,6 +22,7 @@ pub mod parse;
 pub mod peers;
 pub mod schema;
 pub mod scope;
+pub mod suggest;
 mod texts;
 pub mod tree;
 pub mod value;

@@ -164,7 +164,10 @@ impl<'a> Reader<'a> {
             );
         }
         let head = piece.start..open;
-        let words: Vec<&str> = head.clone().map(|index| self.tokens[index].text(self.text)).collect();
+        let is_content =
+            |index: &usize| !matches!(self.tokens[*index].kind, TokenKind::Newline | TokenKind::Comment);
+        let words: Vec<&str> =
+            head.clone().filter(is_content).map(|index| self.tokens[index].text(self.text)).collect();
         let kind = match words.as_slice() {
             ["model" | "data" | "tune", name] if self.is_simple_name(head.start + 1, name) => {
                 let block = self.block(open, &content);

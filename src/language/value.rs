@@ -89,6 +89,23 @@ impl Value {
         }
     }
 
+    /// What sort of value it is, with its article and without its digits: `a share`, `a number of steps`.
+    pub fn sort(&self) -> String {
+        match self {
+            Value::Integer(_) | Value::Number(_) => "a number".into(),
+            Value::Measure { unit: Unit::Percent, .. } => "a share".into(),
+            Value::Measure { unit: Unit::Bytes, .. } => "a size".into(),
+            Value::Measure { unit: Unit::Seconds, .. } => "a time".into(),
+            Value::Measure { unit, .. } => format!("a number of {}", unit.name()),
+            Value::Batch { .. } => "a batch".into(),
+            Value::Split(_) => "a split".into(),
+            Value::Range { .. } => "a range".into(),
+            Value::Condition { .. } => "a condition".into(),
+            Value::Columns(_) => "a block".into(),
+            other => other.described(),
+        }
+    }
+
     /// Canonical text that parses back to the same value where a value of this kind is wanted.
     pub fn to_ltune(&self) -> String {
         match self {
@@ -225,6 +242,9 @@ pub enum Origin {
 pub struct Resolved {
     pub value: Value,
     pub origin: Origin,
+    /// The name it was written under, when that was a peer's name for the setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
 }
 
 /// Settings by name, in the order of the schema. Settings without a value are not in it.
@@ -244,8 +264,11 @@ impl Settings {
 
     /// Adds a setting or replaces its value in place.
     pub fn insert(&mut self, name: impl Into<String>, value: Value, origin: Origin) {
-        let name = name.into();
-        let resolved = Resolved { value, origin };
+        self.place(name.into(), Resolved { value, origin, alias: None });
+    }
+
+    /// Adds a setting, or replaces it in place, with all that is known of it.
+    pub fn place(&mut self, name: String, resolved: Resolved) {
         match self.entries.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = resolved,
             None => self.entries.push((name, resolved)),
@@ -267,6 +290,11 @@ impl Settings {
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Resolved)> {
         self.entries.iter().map(|(name, resolved)| (name.as_str(), resolved))
+    }
+
+    /// Peers' names that were written and the settings they stand for.
+    pub fn aliases(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.iter().filter_map(|(name, resolved)| Some((resolved.alias.as_deref()?, name)))
     }
 
     pub fn is_empty(&self) -> bool {
