@@ -13,10 +13,12 @@ pub mod base;
 pub mod cache;
 pub mod config;
 pub mod config_gguf;
+pub mod export;
 pub mod llama;
 pub mod load;
 pub mod lora;
 pub mod loss;
+pub mod peft;
 pub mod preset;
 pub mod rope;
 pub mod trainables;
@@ -67,6 +69,8 @@ pub enum ModelError {
     TokenOutside { id: i64, vocabulary: i64 },
     #[error("`{scaling}` RoPE scaling cannot be written to a Hugging Face folder; save the adapter instead")]
     ExportScaling { scaling: String },
+    #[error("what was written to `{}` gives other logits than the model in memory (difference {relative:.1e}, at most {accepted:.0e} is rounding); do not use it", path.display())]
+    ExportDiffers { path: PathBuf, relative: f64, accepted: f64 },
     #[error("stopped while {doing}; nothing was changed")]
     Stopped { doing: &'static str },
 }

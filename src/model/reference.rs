@@ -1,12 +1,18 @@
 //! The numbers of `tests/fixtures/tiny.json`, made with transformers in float32: logits, losses, greedy tokens and
-//! gradients of two tiny Llamas. Agreement: 2e-3 at worst, 2e-4 on average.
+//! gradients of two tiny Llamas. Agreement: 2e-3 at worst, 2e-4 on average. The same for SmolLM2-135M where it is in
+//! the cache.
 
+use crate::files::samples;
+use crate::model::base::Base;
 use crate::model::cache::KvCache;
 use crate::model::fixtures::{self, NAMES, differences, floats, inputs, integers, policy, shifted};
 use crate::model::llama::{DropoutSeed, Policy};
+use crate::model::load;
 use crate::model::loss::{Detail, measure_micro, train_micro};
 use crate::model::trainables::Trainables;
-use tch::{Kind, Tensor};
+use crate::torch::processor;
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
 
 #[test]
 fn logits_and_losses_of_both_models_are_reached() {
@@ -79,5 +85,57 @@ fn bf16_stays_near_float32() {
         let mean_loss = sum.loss_sum / sum.tokens as f64;
         let wanted = numbers["mean_loss"].as_f64().unwrap();
         assert!((mean_loss / wanted - 1.0).abs() < 0.005, "{name}: {mean_loss} for {wanted}");
+    }
+}
+
+/// SmolLM2-135M-Instruct from ltune's cache (`from = "smollm2-135m"` puts it there).
+fn smollm2() -> Option<(Base, Value)> {
+    let Some(path) = samples::cached("smollm2-135m") else {
+        eprintln!("skipped: smollm2-135m is not in the cache");
+        return None;
+    };
+    processor::prepare().unwrap();
+    let base = load::load(&path, Kind::Float, Device::Cpu, &mut |_, _| true).unwrap();
+    let text = std::fs::read_to_string(fixtures::folder("smollm2.json")).unwrap();
+    Some((base, serde_json::from_str(&text).unwrap()))
+}
+
+#[test]
+fn losses_of_smollm2_are_reached() {
+    let Some((base, numbers)) = smollm2() else { return };
+    let numbers = &numbers["texts"]["wiki"];
+    let ids = integers(&numbers["token_ids"]);
+    let sum =
+        measure_micro(&policy(&base), &inputs(&base, &ids, 1), &shifted(&ids), Detail::PerToken).unwrap();
+    let losses: Vec<f64> = sum.per_token.iter().map(|loss| f64::from(*loss)).collect();
+    let (worst, mean) = differences(&losses, &floats(&numbers["per_token_loss"]));
+    let mean_loss = sum.loss_sum / sum.tokens as f64;
+    let accuracy = sum.correct as f64 / sum.tokens as f64;
+    eprintln!("mean loss {mean_loss}, accuracy {accuracy}, differences {worst} at worst, {mean} on average");
+    assert!(worst < 2e-3 && mean < 2e-4, "losses differ by {worst} at worst, {mean} on average");
+    assert!((mean_loss - numbers["mean_loss"].as_f64().unwrap()).abs() < 2e-4);
+    assert!((accuracy - numbers["argmax_accuracy"].as_f64().unwrap()).abs() < 1e-3);
+}
+
+#[test]
+fn logits_and_greedy_tokens_of_smollm2_are_reached() {
+    let Some((base, numbers)) = smollm2() else { return };
+    for prompt in numbers["prompts"].as_array().unwrap() {
+        let ids = integers(&prompt["ids"]);
+        let mut cache = KvCache::new();
+        let mut logits = policy(&base).decode(&Tensor::from_slice(&ids).unsqueeze(0), &mut cache);
+        for top in prompt["last_logits_top5"].as_array().unwrap() {
+            let (id, wanted) = (top[0].as_i64().unwrap(), top[2].as_f64().unwrap());
+            let found = logits.double_value(&[0, id]);
+            eprintln!("token {id}: {found} for {wanted}");
+            assert!((found - wanted).abs() < 2e-3, "token {id}: {found} for {wanted}");
+        }
+        let mut greedy = vec![];
+        for _ in 0..20 {
+            greedy.push(logits.argmax(-1, false).int64_value(&[0]));
+            logits = policy(&base)
+                .decode(&Tensor::from_slice(&greedy[greedy.len() - 1..]).unsqueeze(0), &mut cache);
+        }
+        assert_eq!(greedy, integers(&prompt["greedy_20_ids"]));
     }
 }
