@@ -52,7 +52,7 @@ fn lines(text: &str, tokens: &[Token]) -> Vec<Line> {
         let end = tokens[start..].iter().position(is_end).map_or(tokens.len(), |offset| start + offset);
         let mut line = line(text, tokens, start..end, depth);
         line.spaced = newlines > 1 && !lines.is_empty();
-        depth = depth_after(&tokens[start..end], text, depth);
+        depth = depth_after(&tokens[start..end], depth);
         if !line.code.is_empty() || line.comment.is_some() {
             lines.push(line);
             newlines = 0;
@@ -74,14 +74,11 @@ fn without_edges(lines: &mut [Line]) {
     }
 }
 
-fn depth_after(tokens: &[Token], text: &str, depth: usize) -> usize {
+fn depth_after(tokens: &[Token], depth: usize) -> usize {
     tokens.iter().fold(depth, |depth, token| match token.kind {
         TokenKind::Open => depth + 1,
         TokenKind::Close => depth.saturating_sub(1),
-        _ => {
-            let _ = text;
-            depth
-        }
+        _ => depth,
     })
 }
 

@@ -20,6 +20,7 @@ pub mod lexer;
 mod mistakes;
 pub mod parse;
 pub mod peers;
+pub mod reference;
 pub mod schema;
 pub mod scope;
 pub mod suggest;
