@@ -9,7 +9,7 @@ use crate::language::fit_value::FitValue;
 use crate::language::schema::{Choice, Fill, Kind, Setting};
 use crate::language::scope::{NameKind, Scope};
 use crate::language::suggest::{all_of, alternatives, nearest};
-use crate::language::tree::{Block, Comparison, Expr, ExprKind};
+use crate::language::tree::{Block, Comparison, Expr, ExprKind, Operator};
 use crate::language::value::{Settings, Value, plain_number, quoted};
 use crate::units::Unit;
 
@@ -490,7 +490,7 @@ pub fn has_form(kind: &Kind, expr: &Expr, scope: &dyn Scope) -> bool {
         (ExprKind::Text(_) | ExprKind::Interpolated(_), Kind::Text | Kind::Path | Kind::Prompt) => true,
         (ExprKind::Range { .. }, Kind::Range) => true,
         (ExprKind::Cross(..), Kind::Batch) => true,
-        (ExprKind::Ratio(_), Kind::Split) => true,
+        (ExprKind::Ratio(_) | ExprKind::Binary { operator: Operator::Divide, .. }, Kind::Split) => true,
         (ExprKind::Compare { .. }, Kind::Condition(_)) => true,
         (ExprKind::Block(_), Kind::Columns) => true,
         _ => false,

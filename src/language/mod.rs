@@ -20,7 +20,11 @@ pub mod lexer;
 mod mistakes;
 pub mod parse;
 pub mod peers;
+#[cfg(test)]
+mod properties;
 pub mod reference;
+#[cfg(test)]
+mod sample;
 pub mod schema;
 pub mod scope;
 pub mod suggest;

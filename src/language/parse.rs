@@ -458,3 +458,192 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// Each message with its code and the text it points at.
+    fn complaints(text: &str) -> Vec<String> {
+        let complaint = |diagnostic: &Diagnostic| {
+            let place = diagnostic.span().and_then(|span| text.get(span.range())).unwrap_or("");
+            format!("{} [{place}] {}", diagnostic.code, diagnostic.message)
+        };
+        parse(text, SourceId(0)).diagnostics.iter().map(complaint).collect()
+    }
+
+    fn statements(text: &str) -> Vec<Statement> {
+        let parsed = parse(text, SourceId(0));
+        assert_eq!(parsed.diagnostics, [], "{text}");
+        parsed.script.statements
+    }
+
+    fn value(text: &str) -> ExprKind {
+        parse_expression(text, SourceId(0)).expect(text).kind
+    }
+
+    #[test]
+    fn a_verb_has_phrases_of_groups() {
+        let statements = statements("plot loss, lr of a, b to \"x.svg\" { smooth = 0.9 }");
+        let StatementKind::Verb(verb) = &statements[0].kind else { panic!("a verb") };
+        let shape: Vec<(Option<&str>, Vec<usize>)> = verb
+            .phrases
+            .iter()
+            .map(|phrase| {
+                let word = phrase.preposition.as_ref().map(|word| word.node.as_str());
+                (word, phrase.groups.iter().map(Vec::len).collect())
+            })
+            .collect();
+        assert_eq!(shape, [(None, vec![2]), (Some("of"), vec![2]), (Some("to"), vec![1])]);
+        assert_eq!(verb.block.as_ref().map(|block| block.entries.len()), Some(1));
+    }
+
+    #[test]
+    fn words_are_not_reserved_and_keep_their_beginnings() {
+        assert_eq!(statements("letter a\nmodels\ntuned x 3\nsteps\nonly to \"x\"").len(), 5);
+        assert_eq!(statements("tune step { model = model; let = 3; to = x }\nstep step 3").len(), 2);
+    }
+
+    #[test]
+    fn the_step_of_a_range_and_the_unit_step_are_told_apart() {
+        assert!(matches!(value("8..64 step 8"), ExprKind::Range { step: Some(_), .. }));
+        assert!(matches!(value("1 step"), ExprKind::Quantity { .. }));
+        let statements = statements("undo a 1 step\nfork a at 1 step as b");
+        assert_eq!(statements.len(), 2);
+    }
+
+    #[test]
+    fn products_bind_before_sums_and_a_batch_last() {
+        let ExprKind::Cross(micro, _) = value("2 + 2 x 4") else { panic!("a batch") };
+        assert!(matches!(micro.kind, ExprKind::Binary { .. }));
+        assert!(matches!(value("4x4"), ExprKind::Cross(..)));
+        assert!(matches!(value("90% / 10%"), ExprKind::Ratio(_)));
+        assert!(matches!(value("90 / 10"), ExprKind::Binary { .. }));
+    }
+
+    #[test]
+    fn comments_belong_to_what_they_stand_at() {
+        let text = "# one\nstep a 1 # two\n\n# three\ntune a { # four\n  # five\n  lr = 1 # six\n  # seven\n}\n# eight\n";
+        let parsed = parse(text, SourceId(0));
+        let texts = |comments: &[Comment]| comments.iter().map(|comment| comment.node.clone()).collect::<Vec<_>>();
+        let [step, tune] = parsed.script.statements.as_slice() else { panic!("two statements") };
+        assert_eq!(texts(&step.leading), ["# one"]);
+        assert_eq!(step.trailing.as_ref().map(|comment| comment.node.as_str()), Some("# two"));
+        assert_eq!(texts(&tune.leading), ["# three"]);
+        let StatementKind::Definition { block, .. } = &tune.kind else { panic!("a definition") };
+        assert_eq!(texts(&block.entries[0].leading), ["# four", "# five"]);
+        assert_eq!(block.entries[0].trailing.as_ref().map(|comment| comment.node.as_str()), Some("# six"));
+        assert_eq!(texts(&block.dangling), ["# seven"]);
+        assert_eq!(texts(&parsed.script.dangling), ["# eight"]);
+    }
+
+    #[test]
+    fn spans_point_into_the_whole_text() {
+        let text = "step a 5\nlet x = f\"{ y + 1 }\"  # c\nplot loss ,\n  lr\n";
+        let statements = statements(text);
+        let written: Vec<&str> = statements.iter().map(|statement| &text[statement.span.range()]).collect();
+        assert_eq!(written, ["step a 5", "let x = f\"{ y + 1 }\"", "plot loss ,\n  lr"]);
+        let StatementKind::Let { value, .. } = &statements[1].kind else { panic!("a let") };
+        let ExprKind::Interpolated(pieces) = &value.kind else { panic!("an interpolation") };
+        let crate::language::tree::Piece::Value(expr) = &pieces[0] else { panic!("a value") };
+        assert_eq!(&text[expr.span.range()], "y + 1");
+    }
+
+    #[test]
+    fn every_mistake_in_a_block_is_reported_and_the_rest_is_read() {
+        let text = "tune a {\n  lr 1e-4\n  epochs: 3\n  seed =\n  method = lora { rank 16; alpha = 32 }\n  clip = 1.0\n}\nstep a 5\n";
+        assert_eq!(
+            complaints(text),
+            [
+                "L0012 [lr 1e-4] `=` is missing after `lr`",
+                "L0012 [:] a setting is written `name = value`, without `:`",
+                "L0011 [seed =] `seed =` has no value",
+                "L0012 [rank 16] `=` is missing after `rank`",
+            ]
+        );
+        let statements = parse(text, SourceId(0)).script.statements;
+        let StatementKind::Definition { block, .. } = &statements[0].kind else { panic!("a definition") };
+        let names: Vec<&str> = block.entries.iter().map(|entry| entry.name.node.as_str()).collect();
+        assert_eq!(names, ["method", "clip"]);
+        assert!(block.damaged);
+        assert_eq!(statements.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_in_blocks_are_named() {
+        let about = |line: &str| complaints(&format!("tune a {{\n{line}\n}}"));
+        assert_eq!(about("a = 1, b = 2"), ["L0013 [,] settings are separated by newlines or `;`, not by commas"]);
+        assert_eq!(about("a = q, v"), ["L0013 [,] a list of values stands in brackets"]);
+        assert_eq!(about("a = 1 b = 2"), ["L0010 [b] two settings on one line are separated by `;`"]);
+        assert_eq!(about("a = 1 +"), ["L0011 [+] a value is missing after `+`"]);
+        assert_eq!(about("a = (1 + )"), ["L0011 [+ )] a value is missing between `+` and `)`"]);
+        assert_eq!(about("a == 3"), ["L0012 [==] `==` compares; a setting is given with one `=`"]);
+        assert_eq!(about("\"a\" = 3"), ["L0015 [\"a\"] a setting begins with its name, not with the text `\"a\"`"]);
+        assert_eq!(about("a = 3 4"), ["L0010 [4] the number `4` cannot follow `3`"]);
+        assert_eq!(
+            about("lora { rank = 3 }"),
+            ["L0012 [lora] `lora { … }` is a value without the name of its setting"]
+        );
+    }
+
+    #[test]
+    fn mistakes_in_statements_are_named() {
+        assert_eq!(complaints("tune"), ["L0015 [tune] `tune` needs a name and a block"]);
+        assert_eq!(complaints("tune { lr = 1 }"), ["L0015 [tune] `tune` needs a name before its block"]);
+        assert_eq!(complaints("tune \"a\" { }"), ["L0015 [\"a\"] a name is a bare word, without quotes"]);
+        assert_eq!(complaints("tune a"), ["L0019 [tune a] `tune a` needs its settings"]);
+        assert_eq!(complaints("tune a = { }"), ["L0019 [=] the block of `tune a` follows without `=`"]);
+        assert_eq!(
+            complaints("model llama-3 { }"),
+            ["L0015 [llama-3] `llama-3` cannot be a name: a name has letters, digits and `_`, but no `-`"]
+        );
+        assert_eq!(complaints("tune a\n{ lr = 1 }"), ["L0014 [{] the `{` of a block stands on the line of its owner"]);
+        assert_eq!(complaints("let x"), ["L0011 [let x] `let x` has no value"]);
+        assert_eq!(complaints("let x 3"), ["L0012 [3] `=` is missing after `let x`"]);
+        assert_eq!(complaints("x = 3"), ["L0010 [x =] `x = …` stands outside of a block"]);
+        assert_eq!(complaints("step a lr = 3"), ["L0010 [=] the settings of `step` stand in a block at its end"]);
+        assert_eq!(complaints("include a.ltune"), ["L0011 [a.ltune] `include` needs the path of a script, in quotes"]);
+        assert_eq!(complaints("ltune 2"), ["L0016 [2] version 2 of the language does not exist here; this is version 1"]);
+        assert_eq!(complaints("step a\nltune 1"), ["L0016 [ltune 1] `ltune 1` stands on the first line"]);
+        assert_eq!(complaints("repeat { step }"), ["L0011 [repeat] `repeat` needs a count"]);
+        assert_eq!(complaints("step a { } b"), ["L0010 [b] a statement ends with its block"]);
+        assert_eq!(complaints("3 + 4"), ["L0010 [3] a statement begins with a word such as `tune` or `step`, not with the number `3`"]);
+        assert_eq!(complaints("let x = f\"{1 +}\""), ["L0018 [{1 +}] `1 +` is not a value"]);
+        assert_eq!(
+            complaints("let x = 99999999999999999999"),
+            ["L0004 [99999999999999999999] `99999999999999999999` is too large; the largest number is 9223372036854775807"]
+        );
+    }
+
+    #[test]
+    fn mistakes_inside_of_a_repeat_do_not_hide_each_other() {
+        assert_eq!(
+            complaints("repeat 3 {\n  step a )\n  let\n  step a 5\n}"),
+            ["L0006 [)] `)` closes nothing", "L0015 [let] `let` needs a name and a value"]
+        );
+    }
+
+    #[test]
+    fn four_hundred_unclosed_brackets_are_refused_at_once() {
+        for piece in ["(", "[", "{", "x = (", "let x = (", "print 1 x (", "tune a { b = c {", "a([", "f(1, ["] {
+            for text in [piece.repeat(400), piece.repeat(39), format!("print {}", piece.repeat(39))] {
+                let start = Instant::now();
+                assert!(parse(&text, SourceId(0)).has_errors(), "{piece}");
+                let taken = start.elapsed();
+                assert!(taken < Duration::from_millis(50), "{piece}: {taken:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn brackets_that_close_around_a_mistake_are_read_as_fast() {
+        for (open, close) in [("(", ")"), ("[", "]"), ("a(", ")"), ("1 x (", ")"), ("a x (", ")"), ("a { b = ", "}")] {
+            let text = format!("tune t {{ x = {}1 2{} }}", open.repeat(38), close.repeat(38));
+            let start = Instant::now();
+            assert!(parse(&text, SourceId(0)).has_errors(), "{open}");
+            let taken = start.elapsed();
+            assert!(taken < Duration::from_millis(50), "{open}: {taken:?}");
+        }
+    }
+}
