@@ -77,6 +77,24 @@ fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
+/// The line broken between its parts where it is wider than the terminal; what goes on is set in.
+pub fn folded(line: &str, columns: usize) -> String {
+    let mut folded = String::new();
+    let mut used = 0;
+    for part in line.split("  ") {
+        if used > 0 && used + 2 + part.width() > columns {
+            folded.push_str("\n    ");
+            used = 4;
+        } else if used > 0 {
+            folded.push_str("  ");
+            used += 2;
+        }
+        folded.push_str(part);
+        used += part.width();
+    }
+    folded
+}
+
 /// The text on one line within so many columns.
 fn within(text: &str, columns: usize, ellipsis: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -161,5 +179,11 @@ mod tests {
         generation.prompt = "日本 ".repeat(40);
         let line = prompt(&generation, &Look { width: 40, ..Look::PLAIN });
         assert!(line.width() <= 40 && line.ends_with('…'), "{line}");
+    }
+
+    #[test]
+    fn a_line_wider_than_the_terminal_is_broken_between_its_parts() {
+        assert_eq!(folded("eval a  loss 2.1  100 tok", 80), "eval a  loss 2.1  100 tok");
+        assert_eq!(folded("eval a  loss 2.1  100 tok", 16), "eval a  loss 2.1\n    100 tok");
     }
 }

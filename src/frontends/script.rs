@@ -1,6 +1,6 @@
 //! The sink of scripts: what a person reads in a terminal or a log.
 
-use crate::events::{Event, Figure, Generation, Progress, Sink, Sources, Step};
+use crate::events::{Evaluation, Event, Figure, Generation, Progress, Sink, Sources, Step};
 use crate::frontends::outlet::Outlet;
 use crate::frontends::progress::Live;
 use crate::frontends::thinning::Thinning;
@@ -78,6 +78,15 @@ impl ScriptSink {
         match self.runs {
             Runs::Several => self.print(&format!("{}  {line}", step.run)),
             _ => self.print(&line),
+        }
+    }
+
+    /// One line; only where a person watches is it broken to fit.
+    fn evaluation(&mut self, evaluation: &Evaluation) {
+        let line = lines::evaluation(evaluation);
+        match self.out.look.live {
+            true => self.print(&lines::folded(&line, self.out.look.width)),
+            false => self.print(&line),
         }
     }
 
@@ -160,12 +169,13 @@ impl Sink for ScriptSink {
             Event::Piece { text } => self.piece(text),
             Event::Table(table) => self.print_block(&tables::table(table, &self.out.look)),
             Event::Step(step) => self.step(step),
-            Event::Eval(evaluation) => self.print(&lines::evaluation(evaluation)),
+            Event::Eval(evaluation) => self.evaluation(evaluation),
             Event::Generation(generation) => self.generation(generation),
             Event::Progress(progress) => self.progress(progress),
             Event::Figure { path: Some(path), .. } => self.remark(&format!("wrote {path}")),
             Event::Figure { path: None, figure } => self.figure(figure),
-            Event::Saved { name, path } => self.remark(&format!("saved {name} to {path}")),
+            Event::Saved { name, path, note } if note.is_empty() => self.remark(&format!("saved {name} to {path}")),
+            Event::Saved { name, path, note } => self.remark(&format!("saved {name} to {path} ({note})")),
             Event::Value { name, text, .. } => self.print(&lines::value(name.as_deref(), text)),
         }
     }
@@ -206,7 +216,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Cancel, Diagnostic, Evaluation, Mark, Panel, Series, Table};
+    use crate::events::{Cancel, Diagnostic, Mark, Panel, Series, Table};
     use crate::frontends::color::Look;
     use std::io::{Error, ErrorKind, Write};
     use std::sync::{Arc, Mutex};
@@ -305,7 +315,7 @@ mod tests {
         let events = [
             step("a", 1),
             evaluation(),
-            Event::Saved { name: "a".into(), path: "out/a".into() },
+            Event::Saved { name: "a".into(), path: "out/a".into(), note: String::new() },
             Event::Text { text: "hello".into() },
             Event::Diagnostic(Diagnostic::warning("L0501", "nearly full")),
         ];

@@ -1,7 +1,7 @@
 //! An axis: the numbers it shows, where each stands between its ends, and the ticks.
 
 use crate::events::{Figure, Panel};
-use crate::plot::range::{Range, x_range, y_range};
+use crate::plot::range::{Range, drawable, x_range, y_range};
 use crate::plot::ticks::{Numbers, Tick, linear, logarithmic};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ impl Axis {
         let range = y_range(panel, log_x)?;
         if panel.log_y {
             let room = (range.high / range.low).powf(0.04);
-            let range = Range { low: range.low / room, high: range.high * room };
+            let range = Range { low: range.low / room, high: range.high * room }.positive();
             return Some(Axis { range, log: true, ticks: logarithmic(range, count) });
         }
         let span = range.high - range.low;
@@ -42,15 +42,17 @@ impl Axis {
 
     /// Where a number stands: 0 at the low end, 1 at the high end. `None` when the axis cannot show it.
     pub fn place(&self, value: f64) -> Option<f64> {
-        if !value.is_finite() || self.log && value <= 0.0 {
+        if !drawable(value, self.log) {
             return None;
         }
         let Range { low, high } = self.range;
-        Some(match self.log {
+        let place = match self.log {
             true => (value / low).ln() / (high / low).ln(),
             // Halved, so that even the widest range has a finite span.
             false => (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0),
-        })
+        };
+        // A bar may reach a little beyond the ends; no number may reach far beyond the picture.
+        (!place.is_nan()).then(|| place.clamp(-0.5, 1.5))
     }
 }
 

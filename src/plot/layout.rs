@@ -252,10 +252,10 @@ fn draw_names(scene: &mut Scene, panel: &Panel, x: &Axis, y: &Axis, frame: Frame
     let mut ends: Vec<(&Series, Point)> =
         named(panel).into_iter().filter_map(|series| Some((series, end(&series)?))).collect();
     let fitting = fitting(NAME_DISTANCE, frame.height);
-    let left_out = ends.len().saturating_sub(fitting);
-    if left_out > 0 {
-        ends.truncate(fitting - 1);
-    }
+    // The last place is taken by the count of those left out.
+    let kept = if ends.len() > fitting { fitting - 1 } else { ends.len() };
+    let left_out = ends.len() - kept;
+    ends.truncate(kept);
     let wanted: Vec<f64> = ends.iter().map(|(_, point)| point.1).collect();
     let last = frame.bottom() - if left_out > 0 { NAME_DISTANCE } else { 0.0 };
     let places = spread(&wanted, NAME_DISTANCE, frame.top, last);
@@ -271,14 +271,9 @@ fn draw_names(scene: &mut Scene, panel: &Panel, x: &Axis, y: &Axis, frame: Frame
     }
     if left_out > 0 {
         let at = (frame.right() + NAME_GAP, frame.bottom() + TEXT_SIZE * 0.36);
-        let text = format!("and {} more", ends_more(left_out));
+        let text = format!("and {left_out} more");
         scene.text(at, Anchor::Start, TEXT_SIZE, Ink::Muted, text);
     }
-}
-
-/// One name gives way to the line that counts those left out.
-fn ends_more(left_out: usize) -> usize {
-    left_out + 1
 }
 
 fn draw_x_numbers(scene: &mut Scene, x: &Axis, frame: Frame, label: &str) {
@@ -323,4 +318,111 @@ pub fn short(name: &str, longest: usize) -> String {
     }
     let kept: String = name.chars().take(longest - 1).collect();
     format!("{}…", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::font::register;
+
+    fn series(name: &str, color: usize, points: &[Point]) -> Series {
+        Series { name: name.into(), points: points.to_vec(), mark: Mark::Line, color }
+    }
+
+    fn figure(panels: Vec<Panel>) -> Figure {
+        Figure { title: "Loss of a".into(), x_label: "step".into(), log_x: false, panels }
+    }
+
+    fn panel(series: Vec<Series>) -> Panel {
+        Panel { y_label: "loss (nats a token)".into(), log_y: false, series }
+    }
+
+    fn texts(scene: &Scene) -> Vec<&str> {
+        let mut texts = vec![];
+        for shape in &scene.shapes {
+            if let Shape::Text { text, .. } = shape {
+                texts.push(text.as_str());
+            }
+        }
+        texts
+    }
+
+    #[test]
+    fn every_axis_is_labelled_and_every_line_named_with_its_last_value() {
+        register().unwrap();
+        let points: Vec<Point> = (1..=4).map(|step| (f64::from(step), 4.0 - f64::from(step) / 2.0)).collect();
+        let scene = layout(&figure(vec![panel(vec![series("a", 0, &points)])]), &Style::default()).unwrap();
+        let expected = [
+            "Loss of a",
+            "loss (nats a token)",
+            "2.00",
+            "2.25",
+            "2.50",
+            "2.75",
+            "3.00",
+            "3.25",
+            "3.50",
+            "a",
+            "2",
+            "1",
+            "2",
+            "3",
+            "4",
+            "step",
+        ];
+        assert_eq!(texts(&scene), expected);
+    }
+
+    #[test]
+    fn what_is_not_a_number_parts_the_line() {
+        register().unwrap();
+        let points = [(1.0, 2.0), (2.0, 2.1), (3.0, f64::NAN), (4.0, 2.2), (5.0, 2.1)];
+        let scene = layout(&figure(vec![panel(vec![series("a", 0, &points)])]), &Style::default()).unwrap();
+        let lines =
+            scene.shapes.iter().filter(|shape| matches!(shape, Shape::Line { ink: Ink::Series(0), .. }));
+        assert_eq!(lines.count(), 2);
+    }
+
+    #[test]
+    fn panels_share_the_horizontal_axis_and_one_may_be_empty() {
+        register().unwrap();
+        let panels =
+            vec![panel(vec![series("a", 0, &[(1.0, 2.0), (9.0, 1.0)])]), panel(vec![series("a", 0, &[])])];
+        let scene = layout(&figure(panels), &Style::default()).unwrap();
+        assert!(texts(&scene).contains(&"no values yet"));
+        assert_eq!(texts(&scene).iter().filter(|text| **text == "8").count(), 1);
+    }
+
+    #[test]
+    fn more_names_than_fit_are_counted() {
+        register().unwrap();
+        let many = (0..40).map(|number| series(&format!("run-{number}"), number, &[(1.0, 1.0), (2.0, 2.0)]));
+        let scene = layout(&figure(vec![panel(many.collect())]), &Style::default()).unwrap();
+        let texts = texts(&scene);
+        let named = texts.iter().filter(|text| text.starts_with("run-")).count();
+        assert!(texts.contains(&format!("and {} more", 40 - named).as_str()), "{named} {texts:?}");
+    }
+
+    #[test]
+    fn a_figure_without_a_point_is_an_error_that_says_what_to_do() {
+        register().unwrap();
+        let error = layout(&figure(vec![panel(vec![series("a", 0, &[(1.0, f64::NAN)])])]), &Style::default());
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "there is nothing to plot yet: `loss` has no points; take a step first (`step` or `run`)"
+        );
+    }
+
+    #[test]
+    fn names_and_titles_stay_within_the_picture() {
+        register().unwrap();
+        let long = "a-name-that-is-longer-than-anybody-would-give-to-a-run";
+        let mut figure = figure(vec![panel(vec![series(long, 0, &[(1.0, 1.0), (2.0, 123_456.0)])])]);
+        figure.title = long.repeat(4);
+        let scene = layout(&figure, &Style::default()).unwrap();
+        for shape in &scene.shapes {
+            let Shape::Text { at, anchor: Anchor::Start, size, text, .. } = shape else { continue };
+            assert!(at.0 + text_width(text, *size) <= scene.width, "{text}");
+        }
+    }
 }

@@ -62,3 +62,20 @@ fn encoded(pixels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, PlotEr
     drop(backend);
     std::fs::read(file.path()).map_err(|error| told(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Mark, Panel, Series};
+
+    #[test]
+    fn a_png_has_two_pixels_for_each_of_the_style() {
+        let series = vec![Series { name: "a".into(), points: vec![(1.0, 3.0)], mark: Mark::Line, color: 0 }];
+        let panels = vec![Panel { y_label: "loss".into(), log_y: false, series }];
+        let figure = Figure { title: "Loss".into(), x_label: "step".into(), log_x: false, panels };
+        let style = Style { width: 200, height: Some(150), theme: Theme::Dark };
+        let bytes = png(&figure, &style).unwrap();
+        assert_eq!(bytes[..8], *b"\x89PNG\r\n\x1a\n");
+        assert_eq!(bytes[16..24], [0, 0, 1, 144, 0, 0, 1, 44]);
+    }
+}

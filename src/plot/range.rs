@@ -9,9 +9,16 @@ pub struct Range {
     pub high: f64,
 }
 
+impl Range {
+    /// Within the numbers that a log axis can show.
+    pub fn positive(self) -> Range {
+        Range { low: self.low.max(f64::MIN_POSITIVE), high: self.high.min(f64::MAX) }
+    }
+}
+
 /// Can the number stand on the axis at all?
 pub fn drawable(value: f64, log: bool) -> bool {
-    value.is_finite() && (!log || value > 0.0)
+    value.is_finite() && (!log || value >= f64::MIN_POSITIVE)
 }
 
 /// The points of a panel that both axes can show.
@@ -84,7 +91,7 @@ fn opened(range: Range, log: bool, opening: Opening) -> Range {
         return range;
     }
     match (log, opening) {
-        (true, _) => Range { low: low / 2.0, high: high * 2.0 },
+        (true, _) => Range { low: low / 2.0, high: high * 2.0 }.positive(),
         (false, _) if size == 0.0 => Range { low: 0.0, high: 1.0 },
         (false, Opening::Half) => {
             let room = (1e-6 * size).max(0.5);

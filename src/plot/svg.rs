@@ -64,3 +64,71 @@ fn styles(theme: Theme) -> String {
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Mark, Panel, Series};
+    use proptest::prelude::{ProptestConfig, any, prop, proptest};
+
+    fn figure(title: &str) -> Figure {
+        let points = vec![(1.0, 3.0), (2.0, 2.5), (3.0, 2.25)];
+        let series = vec![Series { name: "a".into(), points, mark: Mark::Line, color: 0 }];
+        let panels = vec![Panel { y_label: "loss (nats a token)".into(), log_y: false, series }];
+        Figure { title: title.into(), x_label: "step".into(), log_x: false, panels }
+    }
+
+    #[test]
+    fn the_text_is_text_and_the_line_a_line() {
+        let text = svg(&figure("Loss of a"), &Style::default()).unwrap();
+        assert!(text.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"840\""), "{text}");
+        assert!(text.trim_end().ends_with("</svg>"));
+        assert!(text.contains(">\nLoss of a\n</text>") && text.contains(">\nstep\n</text>"), "{text}");
+        assert_eq!(
+            text.matches("<polyline").count(),
+            text.matches("/>\n").count() - text.matches("<rect").count()
+        );
+    }
+
+    #[test]
+    fn one_picture_serves_light_and_dark_readers() {
+        let both = svg(&figure("Loss"), &Style::default()).unwrap();
+        assert!(both.contains("prefers-color-scheme: dark"));
+        let dark = svg(&figure("Loss"), &Style { theme: Theme::Dark, ..Style::default() }).unwrap();
+        assert!(!dark.contains("prefers-color-scheme") && dark.contains("#15181E"));
+    }
+
+    #[test]
+    fn a_title_cannot_break_the_document() {
+        let text = svg(&figure("a <b> & \"c\""), &Style::default()).unwrap();
+        assert!(text.contains("<title>a &lt;b&gt; &amp; \"c\"</title>"), "{text}");
+        assert!(!text.contains("<b>"));
+    }
+
+    #[test]
+    fn the_same_figure_is_the_same_document() {
+        assert_eq!(
+            svg(&figure("x"), &Style::default()).unwrap(),
+            svg(&figure("x"), &Style::default()).unwrap()
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        #[test]
+        fn any_numbers_make_a_sound_picture(
+            points in prop::collection::vec((any::<f64>(), any::<f64>()), 1..30),
+            width in 1u32..2000,
+            kind in 0usize..4,
+            log in any::<bool>(),
+        ) {
+            let mut figure = figure("any");
+            (figure.log_x, figure.panels[0].log_y) = (log, log);
+            figure.panels[0].series[0].points = points;
+            figure.panels[0].series[0].mark = [Mark::Line, Mark::Dots, Mark::Bars, Mark::Faint][kind];
+            if let Ok(text) = svg(&figure, &Style { width, ..Style::default() }) {
+                assert!(!text.contains("NaN") && !text.contains("\"inf") && text.len() < 100_000);
+            }
+        }
+    }
+}

@@ -257,3 +257,77 @@ fn x_numbers(figure: &Figure, x: &Axis, columns: &Columns, screen: &Screen) -> S
         screen.paint(&format!("{indent}{}", figure.x_label), Tone::Muted)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{ProptestConfig, any, prop, proptest};
+
+    const SCREEN: Screen = Screen { columns: 40, rows: 6, color: false, unicode: true };
+
+    fn series(name: &str, color: usize, mark: Mark, points: &[Point]) -> Series {
+        Series { name: name.into(), points: points.to_vec(), mark, color }
+    }
+
+    fn figure(series: Vec<Series>) -> Figure {
+        let panels = vec![Panel { y_label: "loss (nats a token)".into(), log_y: false, series }];
+        Figure { title: "Loss of a".into(), x_label: "step".into(), log_x: false, panels }
+    }
+
+    fn falling() -> Vec<Point> {
+        (1..=20).map(|step| (f64::from(step), 1.0 + 2.0 / f64::from(step))).collect()
+    }
+
+    #[test]
+    fn a_line_is_drawn_in_braille_with_axes_and_its_name() {
+        let text = terminal(&figure(vec![series("a", 0, Mark::Line, &falling())]), &SCREEN).unwrap();
+        let expected = "Loss of a\nloss (nats a token)\n3 ┤⢣\n  │⠘⡄\n  │ ⢣\n2 ┤ ⠈⠢⡀\n  │   ⠈⠑⠢⠤⣀⡀\n\
+                        1 ┤        ⠈⠉⠉⠉⠉⠒⠒⠒⠒⠒⠒⠒⠒⠒⠤⠤⠤⠤⠤⠤⠤ a 1.100\n\
+                        \u{20} └─────────────┬──────────────┬\n\
+                        \u{20}              10             20  step";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_dumb_terminal_gets_ascii_with_a_mark_for_each_line() {
+        let second: Vec<Point> = falling().iter().map(|(x, y)| (*x, 4.0 - y)).collect();
+        let both = vec![series("a", 0, Mark::Line, &falling()), series("b", 1, Mark::Line, &second)];
+        let text = terminal(&figure(both), &Screen { unicode: false, ..SCREEN }).unwrap();
+        let expected = "Loss of a\nloss (nats a token)\n3 +*            oooooooooooooo o b 2.900\n\
+                        \u{20} |*   ooooooooo\n  | *oo\n2 + o**\n  | o  ********\n\
+                        1 +o           *************** * a 1.100\n\
+                        \u{20} +------------+-------------+\n\
+                        \u{20}             10            20  step";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn colour_changes_no_character() {
+        let figure = figure(vec![series("a", 0, Mark::Dots, &falling())]);
+        let colored = terminal(&figure, &Screen { color: true, ..SCREEN }).unwrap();
+        let mut plain = String::new();
+        for (index, part) in colored.split('\x1b').enumerate() {
+            plain.push_str(if index == 0 { part } else { part.split_once('m').unwrap().1 });
+        }
+        let plain: Vec<&str> = plain.lines().map(str::trim_end).collect();
+        assert_eq!(plain.join("\n"), terminal(&figure, &SCREEN).unwrap());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn any_numbers_make_a_chart_within_the_columns(
+            points in prop::collection::vec((any::<f64>(), any::<f64>()), 0..30),
+            columns in 40usize..120,
+            kind in 0usize..4,
+            log in any::<bool>(),
+        ) {
+            let mark = [Mark::Line, Mark::Dots, Mark::Bars, Mark::Faint][kind];
+            let mut figure = figure(vec![series("a", 0, mark, &points)]);
+            (figure.log_x, figure.panels[0].log_y) = (log, log);
+            if let Ok(text) = terminal(&figure, &Screen { columns, ..SCREEN }) {
+                assert!(text.lines().all(|line| line.width() <= columns), "{text}");
+            }
+        }
+    }
+}

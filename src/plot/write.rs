@@ -33,3 +33,35 @@ pub fn kind(path: &Path) -> Result<Kind, PlotError> {
         _ => Err(PlotError::UnknownKind { path: path.into() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Mark, Panel, Series};
+
+    fn figure(points: &[(f64, f64)]) -> Figure {
+        let series = vec![Series { name: "a".into(), points: points.to_vec(), mark: Mark::Line, color: 0 }];
+        let panels = vec![Panel { y_label: "loss".into(), log_y: false, series }];
+        Figure { title: "Loss".into(), x_label: "step".into(), log_x: false, panels }
+    }
+
+    #[test]
+    fn the_name_says_the_kind() {
+        assert_eq!(kind(Path::new("runs/a/loss.SVG")).unwrap(), Kind::Svg);
+        assert_eq!(kind(Path::new("loss.png")).unwrap(), Kind::Png);
+        assert_eq!(
+            kind(Path::new("loss.pdf")).unwrap_err().to_string(),
+            "`loss.pdf` ends in neither `.svg` nor `.png`; end the name in the kind you want: `loss.svg`"
+        );
+    }
+
+    #[test]
+    fn an_empty_figure_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("loss.svg");
+        write(&figure(&[(1.0, 2.0)]), &path, &Style::default()).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        write(&figure(&[]), &path, &Style::default()).unwrap_err();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+}
