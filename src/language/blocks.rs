@@ -50,7 +50,9 @@ pub fn check_block(
         }
         match setting.default {
             _ if fill == Fill::GivenOnly => {}
-            Default::Fixed(literal) => settings.insert(setting.name, fixed(setting, literal), Origin::Default),
+            Default::Fixed(literal) => {
+                settings.insert(setting.name, fixed(setting, literal), Origin::Default)
+            }
             Default::Required if !is_damaged => check.diagnostics.push(missing(owner.word, setting, place)),
             Default::Required | Default::Computed(_) | Default::Absent => {}
         }
@@ -62,7 +64,9 @@ pub fn check_block(
 pub fn fixed(setting: &Setting, literal: &str) -> Value {
     match fixed_value(setting, literal) {
         Ok(value) => value,
-        Err(diagnostics) => panic!("the default `{literal}` of `{}`: {}", setting.name, diagnostics[0].message),
+        Err(diagnostics) => {
+            panic!("the default `{literal}` of `{}`: {}", setting.name, diagnostics[0].message)
+        }
     }
 }
 
@@ -94,7 +98,8 @@ fn by_default(value: Value) -> Value {
 fn missing(owner: &str, setting: &Setting, place: Span) -> Diagnostic {
     let message = format!("`{owner}` needs `{}`", setting.name);
     let diagnostic = Diagnostic::error(codes::MISSING_SETTING, message).at(place);
-    let example = if setting.example.is_empty() { String::new() } else { format!("; write `{}`", setting.example) };
+    let example =
+        if setting.example.is_empty() { String::new() } else { format!("; write `{}`", setting.example) };
     diagnostic.note(format!("it is {}{example}", setting.summary))
 }
 
@@ -137,7 +142,9 @@ pub enum Found {
 
 /// The setting under its own name or a peer's.
 pub fn find_setting(settings: &'static [Setting], name: &str) -> Option<Found> {
-    if let Some(setting) = settings.iter().find(|setting| setting.name == name || setting.aliases.contains(&name)) {
+    if let Some(setting) =
+        settings.iter().find(|setting| setting.name == name || setting.aliases.contains(&name))
+    {
         return Some(Found::Setting(setting));
     }
     settings.iter().find_map(|setting| {
@@ -203,7 +210,8 @@ impl BlockCheck<'_> {
         }
         let value = fit.expr(&Kind::Bool, expr)?;
         let word = value.to_ltune();
-        let meant = translated.values.iter().find(|(from, _)| *from == word).map_or(word.as_str(), |(_, to)| to);
+        let meant =
+            translated.values.iter().find(|(from, _)| *from == word).map_or(word.as_str(), |(_, to)| to);
         fixed_value(setting, meant)
     }
 
@@ -214,7 +222,9 @@ impl BlockCheck<'_> {
             return;
         }
         match self.fit(&entry.name.node).expr(&Kind::COUNT, &entry.value) {
-            Ok(Value::Integer(number)) => self.halves[half] = Some(Half { number, name: entry.name.node.clone(), span }),
+            Ok(Value::Integer(number)) => {
+                self.halves[half] = Some(Half { number, name: entry.name.node.clone(), span })
+            }
             Ok(_) => unreachable!("a count is a whole number"),
             Err(diagnostics) => self.diagnostics.extend(diagnostics),
         }
@@ -225,14 +235,16 @@ impl BlockCheck<'_> {
     fn join_halves(&mut self) {
         let [micro, accumulate] = std::mem::take(&mut self.halves);
         let Some(either) = micro.as_ref().or(accumulate.as_ref()) else { return };
-        let Some(setting) = self.owner.settings.iter().find(|setting| matches!(setting.kind, Kind::Batch)) else {
+        let Some(setting) = self.owner.settings.iter().find(|setting| matches!(setting.kind, Kind::Batch))
+        else {
             return;
         };
         if let Some(first) = self.given.iter().find(|given| given.setting.name == setting.name) {
             self.diagnostics.push(given_twice(setting.name, first.span, either.span));
             return;
         }
-        let names: Vec<&str> = [&micro, &accumulate].into_iter().flatten().map(|half| half.name.as_str()).collect();
+        let names: Vec<&str> =
+            [&micro, &accumulate].into_iter().flatten().map(|half| half.name.as_str()).collect();
         let alias = Some(names.join(", "));
         let default = match setting.default {
             Default::Fixed(literal) => match fixed(setting, literal) {
@@ -254,7 +266,9 @@ impl BlockCheck<'_> {
 fn share_or_steps(setting: &Setting, name: &str, number: f64, span: Span) -> Diagnostic {
     let percent = crate::language::value::measure_text((number * 1e11).round() / 1e9, Unit::Percent);
     let message = format!("`{name}` below 1 is a share in some tools and nothing in others");
-    Diagnostic::error(codes::AMBIGUOUS_NAME, message).at(span).note(format!("write `{} = {percent}`", setting.name))
+    Diagnostic::error(codes::AMBIGUOUS_NAME, message)
+        .at(span)
+        .note(format!("write `{} = {percent}`", setting.name))
 }
 
 /// The message for a name that no setting of the block has.
@@ -262,9 +276,11 @@ fn unknown_setting(owner: &Owner, entry: &Entry) -> Diagnostic {
     let name = entry.name.node.as_str();
     let span = entry.name.span;
     let says = |code, message: String| Diagnostic::error(code, message).at(span);
-    let misnomer = owner.settings.iter().flat_map(|setting| setting.misnomers).find(|(misnomer, _)| *misnomer == name);
+    let misnomer =
+        owner.settings.iter().flat_map(|setting| setting.misnomers).find(|(misnomer, _)| *misnomer == name);
     if let Some((_, instead)) = misnomer {
-        return says(codes::AMBIGUOUS_NAME, format!("`{name}` is not a setting of `{}`", owner.word)).note(*instead);
+        return says(codes::AMBIGUOUS_NAME, format!("`{name}` is not a setting of `{}`", owner.word))
+            .note(*instead);
     }
     if let Some((setting, choice)) = inner_setting(owner.settings, name) {
         let message = format!("`{name}` is a setting of `{}`", choice.word);
@@ -280,7 +296,8 @@ fn unknown_setting(owner: &Owner, entry: &Entry) -> Diagnostic {
     while let Some(around) = outer {
         if find_setting(around.settings, name).is_some() {
             let message = format!("`{name}` is a setting of `{}`, not of `{}`", around.word, owner.word);
-            return says(codes::SETTING_OF_ANOTHER, message).note(format!("write it outside of `{} {{ … }}`", owner.word));
+            return says(codes::SETTING_OF_ANOTHER, message)
+                .note(format!("write it outside of `{} {{ … }}`", owner.word));
         }
         outer = around.outer;
     }

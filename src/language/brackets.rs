@@ -109,7 +109,8 @@ fn balanced(text: &str, tokens: &[Token]) -> Option<Vec<Option<End>>> {
         match token.kind {
             TokenKind::Open => open.push(index),
             TokenKind::Close => {
-                let start = open.pop().filter(|start| partner(tokens[*start].text(text)) == token.text(text))?;
+                let start =
+                    open.pop().filter(|start| partner(tokens[*start].text(text)) == token.text(text))?;
                 ends[start] = Some(End::Closed(index));
                 ends[index] = Some(End::Closed(index));
             }
@@ -200,7 +201,8 @@ impl Guess<'_> {
         let is_content = |token: &&Token| !matches!(token.kind, TokenKind::Newline | TokenKind::Comment);
         let last = self.tokens[open..end].iter().rev().find(is_content).unwrap_or(&self.tokens[open]);
         let here = Span::new(self.source, last.range.end, last.range.end);
-        let on_own_line = bracket == "{" && self.text[self.tokens[open].range.start..last.range.end].contains('\n');
+        let on_own_line =
+            bracket == "{" && self.text[self.tokens[open].range.start..last.range.end].contains('\n');
         let insert = match (bracket, on_own_line) {
             ("{", true) => format!("\n{}}}", " ".repeat(self.indentation(open))),
             ("{", false) => " }".to_string(),

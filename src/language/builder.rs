@@ -6,8 +6,8 @@ use crate::language::grammar::{Grammar, Rule};
 use crate::language::lexer::{Token, TokenKind};
 use crate::language::texts::{unescaped, unquoted};
 use crate::language::tree::{
-    Block, Comment, Comparison, Entry, Expr, ExprKind, Operator, Phrase, Piece, Spanned, Statement, StatementKind,
-    Verb,
+    Block, Comment, Comparison, Entry, Expr, ExprKind, Operator, Phrase, Piece, Spanned, Statement,
+    StatementKind, Verb,
 };
 use pest::Parser;
 use pest::iterators::Pair;
@@ -41,7 +41,9 @@ impl Builder<'_> {
         let end = self.tokens.partition_point(|token| token.range.start < span.end as usize);
         let is_content = |token: &&Token| !matches!(token.kind, TokenKind::Newline | TokenKind::Comment);
         match self.tokens[..end].iter().rev().find(is_content) {
-            Some(last) if last.range.start >= span.start as usize => Span { end: last.range.end as u32, ..span },
+            Some(last) if last.range.start >= span.start as usize => {
+                Span { end: last.range.end as u32, ..span }
+            }
             _ => Span { end: span.start + pair.as_str().trim_end().len() as u32, ..span },
         }
     }
@@ -90,9 +92,12 @@ impl Builder<'_> {
             Ok(version) => StatementKind::Version(Spanned::new(version, span)),
             Err(_) => {
                 self.diagnostics.push(
-                    Diagnostic::error(codes::MISPLACED_VERSION, "the version of the language is a whole number")
-                        .at(span)
-                        .fix(span, "1", "write `ltune 1`"),
+                    Diagnostic::error(
+                        codes::MISPLACED_VERSION,
+                        "the version of the language is a whole number",
+                    )
+                    .at(span)
+                    .fix(span, "1", "write `ltune 1`"),
                 );
                 StatementKind::Version(Spanned::new(1, span))
             }
@@ -109,7 +114,9 @@ impl Builder<'_> {
                 _ => {}
             }
         }
-        let (Some(name), Some(value)) = (name, value) else { unreachable!("`naming` has a name and a value") };
+        let (Some(name), Some(value)) = (name, value) else {
+            unreachable!("`naming` has a name and a value")
+        };
         StatementKind::Let { name, value }
     }
 
@@ -212,7 +219,10 @@ impl Builder<'_> {
                 Rule::range_end | Rule::nested_range_end | Rule::argument_range_end => {
                     let end = self.sum(only_child(part));
                     let span = value.span.to(end.span);
-                    Expr::new(ExprKind::Range { start: Box::new(value), end: Box::new(end), step: None }, span)
+                    Expr::new(
+                        ExprKind::Range { start: Box::new(value), end: Box::new(end), step: None },
+                        span,
+                    )
                 }
                 Rule::range_step | Rule::nested_range_step | Rule::argument_range_step => {
                     let by = part.into_inner().next_back().expect("a step has a sum");
@@ -254,13 +264,17 @@ impl Builder<'_> {
         }
         if operators.len() > LONGEST_SUM {
             let span = operands[0].span.to(operands[operands.len() - 1].span);
-            let message = format!("{} operators in one value are more than the {LONGEST_SUM} that are read", operators.len());
+            let message = format!(
+                "{} operators in one value are more than the {LONGEST_SUM} that are read",
+                operators.len()
+            );
             let note = "give a part of it a name with `let`";
             self.diagnostics.push(Diagnostic::error(codes::TOO_LONG, message).at(span).note(note));
             operators.clear();
             operands.truncate(1);
         }
-        if !operators.is_empty() && operators.iter().all(|sign| sign == "/") && operands.iter().all(is_share) {
+        if !operators.is_empty() && operators.iter().all(|sign| sign == "/") && operands.iter().all(is_share)
+        {
             let span = operands[0].span.to(operands[operands.len() - 1].span);
             return Expr::new(ExprKind::Ratio(operands), span);
         }

@@ -34,7 +34,8 @@ pub fn check_verb(
     scope: &dyn Scope,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Settings> {
-    let mut check = VerbCheck { form, verb, scope, owner: owner(form), settings: Settings::new(), diagnostics: vec![] };
+    let mut check =
+        VerbCheck { form, verb, scope, owner: owner(form), settings: Settings::new(), diagnostics: vec![] };
     check.positional();
     check.clauses();
     check.block();
@@ -97,7 +98,11 @@ pub fn unusable_name(name: &Spanned<String>) -> Option<Diagnostic> {
     } else {
         return None;
     };
-    Some(Diagnostic::error(codes::UNUSABLE_NAME, reason).at(name.span).note("choose another name, such as `a`"))
+    Some(
+        Diagnostic::error(codes::UNUSABLE_NAME, reason)
+            .at(name.span)
+            .note("choose another name, such as `a`"),
+    )
 }
 
 /// Everything wrong in a schema itself: defaults that do not fit, names given twice. For a test over all forms.
@@ -125,7 +130,8 @@ pub fn schema_mistakes(form: &Form) -> Vec<String> {
         for (index, setting) in list.iter().enumerate() {
             let names = std::iter::once(&setting.name).chain(setting.aliases);
             for name in names {
-                let is_double = list[..index].iter().any(|other| other.name == *name || other.aliases.contains(name));
+                let is_double =
+                    list[..index].iter().any(|other| other.name == *name || other.aliases.contains(name));
                 if is_double {
                     mistakes.push(format!("{}: the name `{name}` is given twice", form.name));
                 }
@@ -152,7 +158,13 @@ impl VerbCheck<'_> {
     /// Gives the groups after the verb to the positional settings in order. One that may be left out is passed over when
     /// the group has not its form: `step 20` has no run.
     fn positional(&mut self) {
-        let groups: Vec<&Vec<Expr>> = self.verb.phrases.iter().filter(|phrase| phrase.preposition.is_none()).flat_map(|phrase| &phrase.groups).collect();
+        let groups: Vec<&Vec<Expr>> = self
+            .verb
+            .phrases
+            .iter()
+            .filter(|phrase| phrase.preposition.is_none())
+            .flat_map(|phrase| &phrase.groups)
+            .collect();
         let mut next = 0;
         let mut passed_over = None;
         for setting in self.form.positional {
@@ -219,7 +231,9 @@ impl VerbCheck<'_> {
             return;
         }
         match setting.default {
-            Default::Fixed(literal) => self.settings.insert(setting.name, fixed(setting, literal), Origin::Default),
+            Default::Fixed(literal) => {
+                self.settings.insert(setting.name, fixed(setting, literal), Origin::Default)
+            }
             Default::Computed(_) if names_run(&setting.kind) => self.last_run(setting),
             _ => {}
         }
@@ -229,7 +243,8 @@ impl VerbCheck<'_> {
         let Some(run) = self.scope.last_run() else {
             let message = format!("`{}` needs a run, and there is none yet", self.form.name);
             let diagnostic = Diagnostic::error(codes::NO_RUN, message).at(self.verb.word.span);
-            self.diagnostics.push(diagnostic.note(format!("write `{}` before it", NameKind::Run.definition())));
+            self.diagnostics
+                .push(diagnostic.note(format!("write `{}` before it", NameKind::Run.definition())));
             return;
         };
         let value = match setting.kind {
@@ -255,7 +270,8 @@ impl VerbCheck<'_> {
                 continue;
             }
             if clause.required {
-                let message = format!("`{}` needs `{} …`: {}", self.form.name, clause.word, clause.setting.summary);
+                let message =
+                    format!("`{}` needs `{} …`: {}", self.form.name, clause.word, clause.setting.summary);
                 let diagnostic = Diagnostic::error(codes::MISSING_SETTING, message).at(self.verb.word.span);
                 self.diagnostics.push(diagnostic.note(format!("write `{}`", self.form.usage)));
             } else {
@@ -267,7 +283,8 @@ impl VerbCheck<'_> {
     fn clause(&mut self, word: &Spanned<String>, phrase: &Phrase) {
         let Some(clause) = self.form.clauses.iter().find(|clause| clause.word == word.node) else {
             let message = format!("`{}` has no `{}`", self.form.name, word.node);
-            let diagnostic = Diagnostic::error(codes::UNKNOWN_CLAUSE, message).at(phrase.span().unwrap_or(word.span));
+            let diagnostic =
+                Diagnostic::error(codes::UNKNOWN_CLAUSE, message).at(phrase.span().unwrap_or(word.span));
             self.diagnostics.push(diagnostic.note(format!("write `{}`", self.form.usage)));
             return;
         };
@@ -291,7 +308,8 @@ impl VerbCheck<'_> {
             self.diagnostics.push(Diagnostic::error(codes::NO_SETTINGS, message).at(block.span));
             return;
         }
-        let (settings, diagnostics) = check_block(&self.owner, self.verb.block.as_ref(), place, self.form.fill, self.scope);
+        let (settings, diagnostics) =
+            check_block(&self.owner, self.verb.block.as_ref(), place, self.form.fill, self.scope);
         for (name, resolved) in settings.iter() {
             self.settings.place(name.to_string(), Resolved::clone(resolved));
         }
@@ -402,7 +420,10 @@ mod tests {
         assert_eq!(settings.maybe_part("data"), Some(("chat", Some("validation"))));
         assert_eq!(tune("split = 90% / 10%").get("split"), Some(&Value::Split(vec![0.9, 0.1])));
         assert_eq!(tune("method = lora { dropout = 5% }").choice("method").1.number("dropout"), 0.05);
-        assert_eq!(tune("method = lora { targets = \"q_proj\" }").choice("method").1.words("targets"), ["q_proj"]);
+        assert_eq!(
+            tune("method = lora { targets = \"q_proj\" }").choice("method").1.words("targets"),
+            ["q_proj"]
+        );
         let columns = Value::Columns(vec![("prompt".into(), "question".into())]);
         assert_eq!(tune("columns = { prompt = question }").get("columns"), Some(&columns));
     }
@@ -426,7 +447,10 @@ mod tests {
         assert_eq!(settings.number("lr"), 1e-4);
         assert_eq!(settings.word("loss_on"), "all");
         let aliases: Vec<(&str, &str)> = settings.aliases().collect();
-        assert_eq!(aliases, [("learning_rate", "lr"), ("num_epochs", "epochs"), ("train_on_inputs", "loss_on")]);
+        assert_eq!(
+            aliases,
+            [("learning_rate", "lr"), ("num_epochs", "epochs"), ("train_on_inputs", "loss_on")]
+        );
         let settings = tune("per_device_train_batch_size = 2; gradient_accumulation_steps = 8");
         assert_eq!(settings.batch("batch"), (2, 8));
         assert_eq!(tune("micro_batch_size = 2").batch("batch"), (2, 1));
@@ -438,12 +462,16 @@ mod tests {
     fn names_that_tools_disagree_on_say_what_to_write() {
         assert_eq!(
             about("batch_size = 16"),
-            ["L0114 `batch_size` is not a setting of `tune`; it is the whole batch in some tools and the micro-batch in \
-              others: write `batch = 4 x 4`, the micro-batch times the accumulation"]
+            [
+                "L0114 `batch_size` is not a setting of `tune`; it is the whole batch in some tools and the micro-batch in \
+              others: write `batch = 4 x 4`, the micro-batch times the accumulation"
+            ]
         );
         assert_eq!(
             about("schedule = cosine { warmup_steps = 0.1 }"),
-            ["L0114 `warmup_steps` below 1 is a share in some tools and nothing in others; write `warmup = 10%`"]
+            [
+                "L0114 `warmup_steps` below 1 is a share in some tools and nothing in others; write `warmup = 10%`"
+            ]
         );
     }
 
@@ -451,7 +479,9 @@ mod tests {
     fn units_are_checked() {
         assert_eq!(
             about("epochs = 10%"),
-            ["L0107 `epochs` takes a number of epochs, not a share; for a part of an epoch write `0.1 epochs`"]
+            [
+                "L0107 `epochs` takes a number of epochs, not a share; for a part of an epoch write `0.1 epochs`"
+            ]
         );
         assert_eq!(
             about("schedule = cosine { warmup = 100 }"),
@@ -460,7 +490,9 @@ mod tests {
         assert_eq!(about("epochs = 3 epohcs"), ["L0109 `epohcs` is not a unit -> epochs"]);
         assert_eq!(
             about("schedule = cosine { warmup = 5 tokens }"),
-            ["L0107 `warmup` takes a number of steps or epochs, or a share such as `10%`, not a number of tokens"]
+            [
+                "L0107 `warmup` takes a number of steps or epochs, or a share such as `10%`, not a number of tokens"
+            ]
         );
         assert_eq!(
             about("schedule = cosine { warmup = 2.5 steps }"),
@@ -516,27 +548,42 @@ mod tests {
     #[test]
     fn settings_in_the_wrong_place_hint_at_the_right_one() {
         assert_eq!(about("epoch = 3"), ["L0102 `epoch` is not a setting of `tune` -> epochs"]);
-        assert_eq!(about("rank = 16"), ["L0115 `rank` is a setting of `lora`; write `method = lora { rank = … }`"]);
-        assert_eq!(about("lora_r = 16"), ["L0115 `lora_r` is a setting of `lora`; write `method = lora { lora_r = … }`"]);
+        assert_eq!(
+            about("rank = 16"),
+            ["L0115 `rank` is a setting of `lora`; write `method = lora { rank = … }`"]
+        );
+        assert_eq!(
+            about("lora_r = 16"),
+            ["L0115 `lora_r` is a setting of `lora`; write `method = lora { lora_r = … }`"]
+        );
         assert_eq!(
             about("method = lora { lr = 1 }"),
             ["L0115 `lr` is a setting of `tune`, not of `lora`; write it outside of `lora { … }`"]
         );
         assert_eq!(
             about("schedule = cosine { factor = 0.1 }"),
-            ["L0115 `factor` is a setting of `step`, not of `cosine`; write `schedule = step { factor = … }`"]
+            [
+                "L0115 `factor` is a setting of `step`, not of `cosine`; write `schedule = step { factor = … }`"
+            ]
         );
         assert_eq!(
             about("method = lora { banana = 1 }"),
-            ["L0102 `banana` is not a setting of `lora`; its settings are `rank`, `alpha`, `dropout` and `targets`"]
+            [
+                "L0102 `banana` is not a setting of `lora`; its settings are `rank`, `alpha`, `dropout` and `targets`"
+            ]
         );
-        assert_eq!(about("lora = 3"), ["L0114 `lora` is not a setting of `tune`; write `method = lora { rank = 16 }`"]);
+        assert_eq!(
+            about("lora = 3"),
+            ["L0114 `lora` is not a setting of `tune`; write `method = lora { rank = 16 }`"]
+        );
     }
 
     #[test]
     fn everything_wrong_in_a_block_is_said_at_once() {
         assert_eq!(
-            complaints("tune c { lr = 1; learning_rate = 2; epoch = 1; method = lora { rank = 0; alpha = no } }"),
+            complaints(
+                "tune c { lr = 1; learning_rate = 2; epoch = 1; method = lora { rank = 0; alpha = no } }"
+            ),
             [
                 "L0113 `lr` is given twice",
                 "L0102 `epoch` is not a setting of `tune` -> epochs",
@@ -591,27 +638,50 @@ mod tests {
         let run = settings("run a until eval.loss < 1.8");
         assert_eq!(run.get("until").map(Value::to_ltune), Some("eval.loss < 1.8".into()));
         let plot = settings("plot loss, lr of a, b to \"x.svg\" { smooth = 0.9 }");
-        assert_eq!((plot.words("metrics"), plot.words("runs")), (vec!["loss".into(), "lr".into()], vec!["a".into(), "b".into()]));
+        assert_eq!(
+            (plot.words("metrics"), plot.words("runs")),
+            (vec!["loss".into(), "lr".into()], vec!["a".into(), "b".into()])
+        );
         assert_eq!((plot.text("to"), plot.number("smooth")), ("x.svg", 0.9));
         assert_eq!(settings("plot loss").words("runs"), ["b"]);
         let generate = settings("generate base \"The\" { max = 40 tokens }");
-        assert_eq!((generate.word("model"), generate.text("prompt"), generate.integer("max")), ("base", "The", 40));
+        assert_eq!(
+            (generate.word("model"), generate.text("prompt"), generate.integer("max")),
+            ("base", "The", 40)
+        );
         assert_eq!(settings("generate [user(\"hi\")]").word("model"), "b");
     }
 
     #[test]
     fn verbs_say_what_they_take() {
         assert_eq!(complaints("step c 20"), ["L0103 `c` is not the name of a run; defined are `a` and `b`"]);
-        assert_eq!(complaints("step base"), ["L0105 `run` takes the name of a run, and `base` is a model; defined are `a` and `b`"]);
+        assert_eq!(
+            complaints("step base"),
+            ["L0105 `run` takes the name of a run, and `base` is a model; defined are `a` and `b`"]
+        );
         assert_eq!(complaints("step a 0"), ["L0110 `count` is at least 1, found 0"]);
-        assert_eq!(complaints("step a 20 30"), ["L0124 `step` has no place for this; write `step [run] [count]`"]);
+        assert_eq!(
+            complaints("step a 20 30"),
+            ["L0124 `step` has no place for this; write `step [run] [count]`"]
+        );
         assert_eq!(complaints("step a \"x\""), ["L0106 `count` takes a number of steps, not a text"]);
-        assert_eq!(complaints("step a 5 epochs"), ["L0107 `count` takes a number of steps, not a number of epochs"]);
+        assert_eq!(
+            complaints("step a 5 epochs"),
+            ["L0107 `count` takes a number of steps, not a number of epochs"]
+        );
         assert_eq!(complaints("step a of b"), ["L0123 `step` has no `of`; write `step [run] [count]`"]);
         assert_eq!(complaints("step a { x = 1 }"), ["L0127 `step` has no settings"]);
-        assert_eq!(complaints("save a"), ["L0112 `save` needs `to …`: the folder to write; write `save [run] to \"FOLDER\"`"]);
+        assert_eq!(
+            complaints("save a"),
+            ["L0112 `save` needs `to …`: the folder to write; write `save [run] to \"FOLDER\"`"]
+        );
         assert_eq!(complaints("save a to"), ["L0011 nothing follows `to`: the folder to write"]);
-        assert_eq!(complaints("generate a"), ["L0112 `generate` needs `prompt`: how it begins; write `generate [run or model] PROMPT [{ … }]`"]);
+        assert_eq!(
+            complaints("generate a"),
+            [
+                "L0112 `generate` needs `prompt`: how it begins; write `generate [run or model] PROMPT [{ … }]`"
+            ]
+        );
         assert_eq!(
             complaints("run a until eval.los < 1"),
             ["L0104 `eval.los` is not a metric; there are `loss` and `eval.loss` -> eval.loss"]
@@ -623,7 +693,10 @@ mod tests {
     fn a_verb_without_any_run_says_so() {
         let (_, diagnostics) = checked("step 5", &EmptyScope);
         let messages: Vec<String> = diagnostics.iter().map(said).collect();
-        assert_eq!(messages, ["L0125 `step` needs a run, and there is none yet; write `tune NAME { … }` before it"]);
+        assert_eq!(
+            messages,
+            ["L0125 `step` needs a run, and there is none yet; write `tune NAME { … }` before it"]
+        );
     }
 
     #[test]
@@ -650,6 +723,9 @@ mod tests {
     #[test]
     fn an_unknown_statement_names_the_nearest() {
         let word = Spanned::new("stpe".to_string(), Span::new(SourceId(0), 0, 4));
-        assert_eq!(said(&unknown_statement(&word, &["step", "eval"])), "L0101 `stpe` is not a statement -> step");
+        assert_eq!(
+            said(&unknown_statement(&word, &["step", "eval"])),
+            "L0101 `stpe` is not a statement -> step"
+        );
     }
 }

@@ -31,7 +31,11 @@ pub fn complete(text: &str) -> Completeness {
     }
     if let Some(depth) = open_at_end(text, &tokens) {
         let is_too_deep = depth > crate::language::brackets::DEEPEST;
-        return if is_too_deep { Completeness::Invalid } else { Completeness::Incomplete { indent: 2 * depth } };
+        return if is_too_deep {
+            Completeness::Invalid
+        } else {
+            Completeness::Incomplete { indent: 2 * depth }
+        };
     }
     if last.is_some_and(|token| token.kind == TokenKind::Comma) {
         return Completeness::Incomplete { indent: 2 };

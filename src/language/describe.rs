@@ -43,7 +43,8 @@ pub fn wanted(kind: &Kind) -> String {
 pub fn notation(kind: &Kind) -> String {
     match kind {
         Kind::Integer { min, max, unit } => {
-            let unit = unit.map_or("whole number".to_string(), |unit| format!("whole number of {}", unit.name()));
+            let unit =
+                unit.map_or("whole number".to_string(), |unit| format!("whole number of {}", unit.name()));
             let bounds = Bounds {
                 min: if *min == i64::MIN { f64::NEG_INFINITY } else { *min as f64 },
                 max: if *max == i64::MAX { f64::INFINITY } else { *max as f64 },

@@ -127,7 +127,9 @@ fn path(names: &[String], span: Span, scope: &dyn Scope) -> Result<Value, Diagno
         }
     }
     match (scope.kind_of(&names[0]), names) {
-        (Some(NameKind::Data), [data, part]) => Ok(Value::Part { data: data.clone(), part: Some(part.clone()) }),
+        (Some(NameKind::Data), [data, part]) => {
+            Ok(Value::Part { data: data.clone(), part: Some(part.clone()) })
+        }
         (Some(_), [name]) => Ok(Value::Name(name.clone())),
         _ => Err(unknown_name(&names.join("."), span, scope, &[])),
     }
@@ -163,7 +165,9 @@ pub fn unknown_name(written: &str, span: Span, scope: &dyn Scope, kinds: &[NameK
         return diagnostic.fix(span, near, format!("write `{near}`"));
     }
     match (names.len(), kinds) {
-        (0, [kind, ..]) => diagnostic.note(format!("none is defined yet: write `{}` before it", kind.definition())),
+        (0, [kind, ..]) => {
+            diagnostic.note(format!("none is defined yet: write `{}` before it", kind.definition()))
+        }
         (0, []) => diagnostic.note("a text stands in quotes"),
         (1..=8, _) => diagnostic.note(format!("defined are {}", crate::language::suggest::all_of(&names))),
         _ => diagnostic,
@@ -200,11 +204,17 @@ fn range(start: &Expr, end: &Expr, step: Option<&Expr>, scope: &dyn Scope) -> Re
     match (plain(&first), plain(&last), by.as_ref().map(plain)) {
         (Some(start), Some(end), Some(Some(step))) if step > 0.0 => numbers_between(start, end, step, span),
         (Some(_), Some(_), Some(_)) => Err(bad_step(span)),
-        (Some(_), Some(_), None) => Err(Diagnostic::error(codes::BAD_SWEEP, "a range of fractions needs its step")
-            .at(span)
-            .note("write `0.1..0.5 step 0.1`, or `log(1e-6 .. 1e-3, 7)` for even steps in the exponent")),
+        (Some(_), Some(_), None) => {
+            Err(Diagnostic::error(codes::BAD_SWEEP, "a range of fractions needs its step")
+                .at(span)
+                .note("write `0.1..0.5 step 0.1`, or `log(1e-6 .. 1e-3, 7)` for even steps in the exponent"))
+        }
         _ => {
-            let message = format!("a range goes from a number to a number, not from {} to {}", first.described(), last.described());
+            let message = format!(
+                "a range goes from a number to a number, not from {} to {}",
+                first.described(),
+                last.described()
+            );
             Err(Diagnostic::error(codes::BAD_SWEEP, message).at(span))
         }
     }
@@ -231,7 +241,11 @@ pub fn range_values(start: i64, end: i64, step: i64, span: Span) -> Result<Vec<V
 
 fn checked_count(count: f64, span: Span) -> Result<usize, Diagnostic> {
     if count < 1.0 {
-        return Err(Diagnostic::error(codes::BAD_SWEEP, "this range is empty: its end lies before its start").at(span));
+        return Err(Diagnostic::error(
+            codes::BAD_SWEEP,
+            "this range is empty: its end lies before its start",
+        )
+        .at(span));
     }
     if count > LARGEST_SWEEP as f64 {
         let message = format!("this range has {count} values; {LARGEST_SWEEP} are the most");
@@ -257,11 +271,15 @@ fn call(
         "log" => logarithmic(arguments, span, scope),
         role if ROLES.contains(&role) => message(role, arguments, span, scope),
         _ => {
-            let diagnostic = Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("`{name}` is not a function")).at(name_span);
+            let diagnostic =
+                Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("`{name}` is not a function"))
+                    .at(name_span);
             let names = FUNCTIONS.iter().map(|(name, _)| *name);
             Err(match nearest(name, names.clone()) {
                 Some(near) => diagnostic.fix(name_span, near, format!("write `{near}`")),
-                None => diagnostic.note(format!("functions are {}", alternatives(&names.collect::<Vec<_>>()))),
+                None => {
+                    diagnostic.note(format!("functions are {}", alternatives(&names.collect::<Vec<_>>())))
+                }
             })
         }
     }
@@ -288,11 +306,19 @@ fn logarithmic(arguments: &[Expr], span: Span, scope: &dyn Scope) -> Result<Valu
         return Err(wrong_arguments(message, usage, span));
     };
     let ExprKind::Range { start, end, step: None } = &range.kind else {
-        return Err(wrong_arguments("the first argument of `log` is a range without a step".into(), usage, range.span));
+        return Err(wrong_arguments(
+            "the first argument of `log` is a range without a step".into(),
+            usage,
+            range.span,
+        ));
     };
     let (first, last) = (evaluate(start, scope)?, evaluate(end, scope)?);
     let (Some(first), Some(last)) = (plain(&first), plain(&last)) else {
-        return Err(wrong_arguments("the range of `log` goes from a number to a number".into(), usage, range.span));
+        return Err(wrong_arguments(
+            "the range of `log` goes from a number to a number".into(),
+            usage,
+            range.span,
+        ));
     };
     if first <= 0.0 || last <= first {
         let message = format!(
@@ -324,7 +350,11 @@ fn message(role: &str, arguments: &[Expr], span: Span, scope: &dyn Scope) -> Res
     };
     match evaluate(argument, scope)? {
         Value::Text(text) => Ok(Value::Chat(vec![(role.to_string(), text)])),
-        other => Err(wrong_arguments(format!("`{role}` takes a text, not {}", other.described()), &usage, argument.span)),
+        other => Err(wrong_arguments(
+            format!("`{role}` takes a text, not {}", other.described()),
+            &usage,
+            argument.span,
+        )),
     }
 }
 
@@ -332,8 +362,11 @@ fn message(role: &str, arguments: &[Expr], span: Span, scope: &dyn Scope) -> Res
 pub fn batch(micro: &Expr, accumulate: &Expr, scope: &dyn Scope) -> Result<Value, Diagnostic> {
     let part = |expr: &Expr| match whole_number(expr, scope)? {
         number @ 1.. => Ok(number),
-        number => Err(Diagnostic::error(codes::OUT_OF_RANGE, format!("each part of a batch is at least 1, found {number}"))
-            .at(expr.span)),
+        number => Err(Diagnostic::error(
+            codes::OUT_OF_RANGE,
+            format!("each part of a batch is at least 1, found {number}"),
+        )
+        .at(expr.span)),
     };
     Ok(Value::Batch { micro: part(micro)?, accumulate: part(accumulate)? })
 }
@@ -390,7 +423,9 @@ fn operate(operator: Operator, left: Value, right: Value, span: Span) -> Result<
         {
             Ok(Value::Measure { number: finite(numbers(operator, *a, *b), span)?, unit: *unit })
         }
-        (Divide, Value::Measure { number: a, unit }, Value::Measure { number: b, unit: other }) if unit == other => {
+        (Divide, Value::Measure { number: a, unit }, Value::Measure { number: b, unit: other })
+            if unit == other =>
+        {
             Ok(Value::Number(finite(numbers(operator, *a, nonzero(*b, span)?), span)?))
         }
         (Multiply | Divide, Value::Measure { number: a, unit }, _) if plain(&right).is_some() => {
@@ -503,7 +538,10 @@ mod tests {
         assert_eq!(written("log(1e-6 .. 1e-3, 4)"), "one_of(1e-6, 1e-5, 1e-4, 1e-3)");
         assert_eq!(written("0.1..0.5 step 0.1"), "one_of(0.1, 0.2, 0.3, 0.4, 0.5)");
         assert_eq!(written("8..64 step 8"), "8..64 step 8");
-        assert_eq!(written("log(0 .. 1, 3)"), "`log` needs a range from above 0 to something larger, found `0` to `1`");
+        assert_eq!(
+            written("log(0 .. 1, 3)"),
+            "`log` needs a range from above 0 to something larger, found `0` to `1`"
+        );
         assert_eq!(written("log(1 .. 2)"), "`log` takes a range and a count, found 1 values");
         assert_eq!(written("0.1..0.5"), "a range of fractions needs its step");
         assert_eq!(written("one_off(1)"), "`one_off` is not a function");

@@ -68,7 +68,9 @@ impl Fit<'_> {
             (Kind::AnyOf(kinds), _) => self.any_of(kinds, expr),
             (Kind::Any, _) => evaluate(expr, self.scope).map_err(one),
             (_, ExprKind::Paren(inner)) => self.expr(kind, inner),
-            (Kind::Choice(choices), ExprKind::Path(names)) if names.len() == 1 => self.word(choices, &names[0], expr),
+            (Kind::Choice(choices), ExprKind::Path(names)) if names.len() == 1 => {
+                self.word(choices, &names[0], expr)
+            }
             (Kind::Choice(choices), ExprKind::Choice { word, block }) => {
                 self.choice(choices, &word.node, word.span, Some(block))
             }
@@ -84,7 +86,9 @@ impl Fit<'_> {
                 let value = self.expr(of, expr)?;
                 self.value(kind, Value::List(vec![value]), expr.span)
             }
-            (Kind::Batch, ExprKind::Cross(micro, accumulate)) => batch(micro, accumulate, self.scope).map_err(one),
+            (Kind::Batch, ExprKind::Cross(micro, accumulate)) => {
+                batch(micro, accumulate, self.scope).map_err(one)
+            }
             (Kind::Split, ExprKind::Ratio(shares)) => self.split(shares, expr.span).map_err(one),
             (Kind::Split, ExprKind::Binary { .. }) => Err(vec![self.shares_without_percent(expr)]),
             (Kind::Columns, ExprKind::Block(block)) => self.columns(block),
@@ -94,10 +98,12 @@ impl Fit<'_> {
             (Kind::Text | Kind::Path, ExprKind::Path(_) | ExprKind::Binary { .. }) if self.is_bare(expr) => {
                 Err(vec![self.unquoted(kind, expr)])
             }
-            (_, ExprKind::Path(names)) if self.is_bare(expr) => Err(vec![self.misplaced_word(kind, names, expr.span)]),
-            (_, ExprKind::Block(_)) => {
-                Err(vec![self.refused(format!("`{}` takes {}, not a block", self.name, wanted(kind)), expr.span)])
+            (_, ExprKind::Path(names)) if self.is_bare(expr) => {
+                Err(vec![self.misplaced_word(kind, names, expr.span)])
             }
+            (_, ExprKind::Block(_)) => Err(vec![
+                self.refused(format!("`{}` takes {}, not a block", self.name, wanted(kind)), expr.span),
+            ]),
             _ => {
                 let value = evaluate(expr, self.scope).map_err(one)?;
                 self.value(kind, value, expr.span)
@@ -196,7 +202,9 @@ impl Fit<'_> {
             && let Some(value) = self.variable(expr).or_else(|| constant(word))
         {
             return match value {
-                Value::Text(_) | Value::Bool(_) | Value::Choice { .. } => self.value(&Kind::Choice(choices), value, expr.span),
+                Value::Text(_) | Value::Bool(_) | Value::Choice { .. } => {
+                    self.value(&Kind::Choice(choices), value, expr.span)
+                }
                 other => Err(vec![self.refused(
                     format!("`{}` takes {}, not {}", self.name, wanted(&Kind::Choice(choices)), other.sort()),
                     expr.span,
@@ -211,14 +219,21 @@ impl Fit<'_> {
             let words: Vec<&str> = choices.iter().map(|choice| choice.word).collect();
             let message = format!("`{}` takes {}, not `{word}`", self.name, alternatives(&words));
             let diagnostic = Diagnostic::error(codes::UNKNOWN_WORD, message).at(span);
-            let known: Vec<&str> =
-                choices.iter().flat_map(|choice| std::iter::once(&choice.word).chain(choice.aliases)).copied().collect();
+            let known: Vec<&str> = choices
+                .iter()
+                .flat_map(|choice| std::iter::once(&choice.word).chain(choice.aliases))
+                .copied()
+                .collect();
             return Err(vec![nearest_word(diagnostic, word, &known, span)]);
         };
         if let Some(block) = block.filter(|block| choice.settings.is_empty() && !block.entries.is_empty()) {
             let message = format!("`{}` has no settings", choice.word);
             let diagnostic = Diagnostic::error(codes::NO_SETTINGS, message).at(block.span);
-            return Err(vec![diagnostic.fix(span.to(block.span), choice.word, format!("write `{}`", choice.word))]);
+            return Err(vec![diagnostic.fix(
+                span.to(block.span),
+                choice.word,
+                format!("write `{}`", choice.word),
+            )]);
         }
         let owner = Owner {
             word: choice.word,
@@ -232,7 +247,11 @@ impl Fit<'_> {
             true => (Settings::new(), vec![]),
             false => check_block(&owner, block, place, Fill::Defaults, self.scope),
         };
-        if diagnostics.is_empty() { Ok(Value::Choice { word: choice.word.into(), settings }) } else { Err(diagnostics) }
+        if diagnostics.is_empty() {
+            Ok(Value::Choice { word: choice.word.into(), settings })
+        } else {
+            Err(diagnostics)
+        }
     }
 
     fn without_block(&self, kind: &Kind, word: &str, span: Span) -> Diagnostic {
@@ -250,11 +269,19 @@ impl Fit<'_> {
             (Some(kind), [name]) if kinds.contains(&kind) => Ok(Value::Name(name.clone())),
             (Some(NameKind::Data), [data, _]) if kinds.contains(&NameKind::Data) => {
                 let message = format!("`{}` takes a whole data set, not a part of one", self.name);
-                Err(Diagnostic::error(codes::WRONG_NAME_KIND, message).at(span).fix(span, data.clone(), format!("write `{data}`")))
+                Err(Diagnostic::error(codes::WRONG_NAME_KIND, message).at(span).fix(
+                    span,
+                    data.clone(),
+                    format!("write `{data}`"),
+                ))
             }
             (Some(kind), [name]) => {
-                let message =
-                    format!("`{}` takes the name of {}, and `{name}` is {}", self.name, names_noun(kinds), kind.described());
+                let message = format!(
+                    "`{}` takes the name of {}, and `{name}` is {}",
+                    self.name,
+                    names_noun(kinds),
+                    kind.described()
+                );
                 let diagnostic = Diagnostic::error(codes::WRONG_NAME_KIND, message).at(span);
                 Err(self.with_names(diagnostic, kinds))
             }
@@ -278,14 +305,17 @@ impl Fit<'_> {
             _ => return Err(unknown_name(&names.join("."), span, self.scope, &[NameKind::Data])),
         };
         self.defined(&[NameKind::Data], std::slice::from_ref(data), span)?;
-        let known = self.scope.parts(data).unwrap_or_else(|| PARTS.iter().map(|part| part.to_string()).collect());
+        let known =
+            self.scope.parts(data).unwrap_or_else(|| PARTS.iter().map(|part| part.to_string()).collect());
         match part {
             Some(part) if !known.contains(part) => {
                 let message = format!("`{data}` has no part `{part}`; it has {}", all_of(&known));
                 let diagnostic = Diagnostic::error(codes::UNKNOWN_PART, message).at(span);
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 Err(match nearest(part, known) {
-                    Some(near) => diagnostic.fix(span, format!("{data}.{near}"), format!("write `{data}.{near}`")),
+                    Some(near) => {
+                        diagnostic.fix(span, format!("{data}.{near}"), format!("write `{data}.{near}`"))
+                    }
                     None => diagnostic,
                 })
             }
@@ -341,13 +371,18 @@ impl Fit<'_> {
             match evaluate(share, self.scope)? {
                 Value::Measure { number, unit: Unit::Percent } if number > 0.0 => percents.push(number),
                 other => {
-                    let message = format!("each share of `{}` is above 0%, found {}", self.name, other.described());
+                    let message =
+                        format!("each share of `{}` is above 0%, found {}", self.name, other.described());
                     return Err(Diagnostic::error(codes::BAD_SPLIT, message).at(share.span));
                 }
             }
         }
         if percents.len() > 3 {
-            let message = format!("`{}` has {} shares; the parts are train, validation and test", self.name, percents.len());
+            let message = format!(
+                "`{}` has {} shares; the parts are train, validation and test",
+                self.name,
+                percents.len()
+            );
             return Err(Diagnostic::error(codes::BAD_SPLIT, message).at(span));
         }
         let sum: f64 = percents.iter().sum();
@@ -398,7 +433,8 @@ impl Fit<'_> {
                 _ => match evaluate(&entry.value, self.scope)? {
                     Value::Text(column) => column,
                     other => {
-                        let message = format!("the column for `{name}` is a name in quotes, not {}", other.sort());
+                        let message =
+                            format!("the column for `{name}` is a name in quotes, not {}", other.sort());
                         return Err(self.refused(message, entry.value.span));
                     }
                 },
@@ -436,7 +472,12 @@ impl Fit<'_> {
             Value::Integer(number) => number as f64,
             Value::Number(number) => number,
             Value::Measure { number, unit: Unit::Percent } => number / 100.0,
-            other => return Err(self.refused(format!("`{metric}` is compared with a number, not with {}", other.sort()), right.span)),
+            other => {
+                return Err(self.refused(
+                    format!("`{metric}` is compared with a number, not with {}", other.sort()),
+                    right.span,
+                ));
+            }
         };
         Ok(Value::Condition { metric, comparison, number })
     }
@@ -467,11 +508,14 @@ pub fn has_form(kind: &Kind, expr: &Expr, scope: &dyn Scope) -> bool {
         (ExprKind::Paren(inner), _) => has_form(kind, inner, scope),
         (ExprKind::List(_), Kind::List { .. } | Kind::Prompt) => true,
         (_, Kind::List { of, .. }) => has_form(of, expr, scope),
-        (ExprKind::Path(names), Kind::Choice(choices)) => names.len() == 1 && find_choice(choices, &names[0]).is_some(),
+        (ExprKind::Path(names), Kind::Choice(choices)) => {
+            names.len() == 1 && find_choice(choices, &names[0]).is_some()
+        }
         (ExprKind::Choice { .. }, Kind::Choice(_)) => true,
         (ExprKind::Path(names), Kind::Bool | Kind::None) => {
             let value = constant(&names[0]);
-            names.len() == 1 && value.is_some_and(|value| matches!(value, Value::Bool(_)) == matches!(kind, Kind::Bool))
+            names.len() == 1
+                && value.is_some_and(|value| matches!(value, Value::Bool(_)) == matches!(kind, Kind::Bool))
         }
         (ExprKind::Path(names), Kind::Name(_)) => names.len() == 1,
         (ExprKind::Path(_), Kind::Part | Kind::Word) => true,
@@ -551,7 +595,9 @@ fn nearest_word(diagnostic: Diagnostic, written: &str, words: &[&str], span: Spa
 fn run_together(expr: &Expr) -> Option<String> {
     match &expr.kind {
         ExprKind::Path(names) => Some(names.join(".")),
-        ExprKind::Number { value, whole } => Some(whole.map_or_else(|| format!("{value}"), |whole| whole.to_string())),
+        ExprKind::Number { value, whole } => {
+            Some(whole.map_or_else(|| format!("{value}"), |whole| whole.to_string()))
+        }
         ExprKind::Quantity { value, whole, unit } => {
             let number = whole.map_or_else(|| format!("{value}"), |whole| whole.to_string());
             Some(format!("{number}{}", unit.node))

@@ -19,12 +19,15 @@ impl FitValue<'_> {
         match (self.kind, value) {
             (Kind::Any, value) => Ok(value),
             (Kind::Integer { min, max, unit }, value) => self.integer(value, *min, *max, *unit),
-            (Kind::Number(bounds), Value::Integer(number)) => self.bounded(number as f64, bounds).map(Value::Number),
+            (Kind::Number(bounds), Value::Integer(number)) => {
+                self.bounded(number as f64, bounds).map(Value::Number)
+            }
             (Kind::Number(bounds), Value::Number(number)) => self.bounded(number, bounds).map(Value::Number),
             (Kind::Fraction, value) => self.fraction(value),
             (Kind::Measure { units, bare, bounds }, value) => self.measure(value, units, *bare, bounds),
             (Kind::Path, Value::Text(text)) if text.is_empty() => {
-                Err(Diagnostic::error(codes::WRONG_VALUE, format!("`{}` is an empty text", self.name)).at(self.span))
+                Err(Diagnostic::error(codes::WRONG_VALUE, format!("`{}` is an empty text", self.name))
+                    .at(self.span))
             }
             (Kind::Text | Kind::Path | Kind::Prompt, value @ Value::Text(_)) => Ok(value),
             (Kind::Prompt, value @ Value::Chat(_)) => Ok(value),
@@ -79,7 +82,8 @@ impl FitValue<'_> {
     }
 
     fn out_of_range(&self, range: &str, found: &str) -> Diagnostic {
-        Diagnostic::error(codes::OUT_OF_RANGE, format!("`{}` is {range}, found {found}", self.name)).at(self.span)
+        Diagnostic::error(codes::OUT_OF_RANGE, format!("`{}` is {range}, found {found}", self.name))
+            .at(self.span)
     }
 
     fn fraction(&self, value: Value) -> Result<Value, Diagnostic> {
@@ -93,7 +97,13 @@ impl FitValue<'_> {
         self.bounded(number, &Bounds::between(0.0, 1.0)).map(Value::Number)
     }
 
-    fn measure(&self, value: Value, units: &[Unit], bare: Option<Unit>, bounds: &Bounds) -> Result<Value, Diagnostic> {
+    fn measure(
+        &self,
+        value: Value,
+        units: &[Unit],
+        bare: Option<Unit>,
+        bounds: &Bounds,
+    ) -> Result<Value, Diagnostic> {
         let bare = bare.or(if units.len() == 1 { Some(units[0]) } else { None });
         let (number, unit) = match (&value, bare) {
             (Value::Measure { number, unit }, _) if units.contains(unit) => (*number, *unit),
@@ -111,9 +121,11 @@ impl FitValue<'_> {
         if matches!(unit, Unit::Percent) && number > 100.0 {
             return Err(self.out_of_range("at most 100%", &format!("`{}`", measure_text(number, unit))));
         }
-        let is_countable = matches!(unit, Unit::Steps | Unit::Tokens | Unit::Rows | Unit::Layers | Unit::Bytes);
+        let is_countable =
+            matches!(unit, Unit::Steps | Unit::Tokens | Unit::Rows | Unit::Layers | Unit::Bytes);
         if is_countable && number.fract() != 0.0 {
-            let message = format!("`{}` takes whole {}, not `{}`", self.name, noun(unit), measure_text(number, unit));
+            let message =
+                format!("`{}` takes whole {}, not `{}`", self.name, noun(unit), measure_text(number, unit));
             return Err(Diagnostic::error(codes::NOT_WHOLE, message).at(self.span));
         }
         Ok(Value::Measure { number, unit })
@@ -145,7 +157,9 @@ impl FitValue<'_> {
                 let part = measure_text(tidy(number / 100.0), Unit::Epochs);
                 diagnostic.note(format!("for a part of an epoch write `{part}`"))
             }
-            Value::Measure { number, unit } if matches!(self.kind, Kind::Integer { unit: None, .. } | Kind::Number(_)) => {
+            Value::Measure { number, unit }
+                if matches!(self.kind, Kind::Integer { unit: None, .. } | Kind::Number(_)) =>
+            {
                 let bare = plain_number(*number);
                 match unit {
                     Unit::Percent => diagnostic,
@@ -163,9 +177,10 @@ impl FitValue<'_> {
         let message = format!("`{}` takes {}, not {}", self.name, wanted(self.kind), value.sort());
         let diagnostic = Diagnostic::error(codes::WRONG_VALUE, message).at(self.span);
         match (self.kind, value) {
-            (Kind::Integer { .. } | Kind::Number(_) | Kind::Fraction | Kind::Measure { .. }, Value::Text(text))
-                if text.trim().parse::<f64>().is_ok() =>
-            {
+            (
+                Kind::Integer { .. } | Kind::Number(_) | Kind::Fraction | Kind::Measure { .. },
+                Value::Text(text),
+            ) if text.trim().parse::<f64>().is_ok() => {
                 diagnostic.fix(self.span, text.trim(), "remove the quotes")
             }
             (Kind::Bool, Value::Integer(number @ 0..=1)) => {

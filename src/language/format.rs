@@ -91,7 +91,8 @@ fn line(text: &str, tokens: &[Token], range: Range<usize>, depth: usize) -> Line
     let content = without_semicolons(content);
     let closing = content.iter().take_while(|token| token.kind == TokenKind::Close).count();
     let goes_on = range.start > 0 && continues(tokens, range.start);
-    let mut line = Line { indent: depth.saturating_sub(closing) + usize::from(goes_on), comment, ..Line::default() };
+    let mut line =
+        Line { indent: depth.saturating_sub(closing) + usize::from(goes_on), comment, ..Line::default() };
     for (index, token) in content.iter().enumerate() {
         let written = token.text(text);
         if index > 0 && has_space(text, content, index) {
@@ -166,12 +167,16 @@ fn is_spaced_range(text: &str, content: &[&Token], index: usize) -> bool {
     let is_short = |token: Option<&&Token>| {
         token.is_some_and(|token| {
             let written = token.text(text);
-            let is_whole = token.kind == TokenKind::Number && written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+            let is_whole = token.kind == TokenKind::Number
+                && written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
             is_whole || (token.kind == TokenKind::Name && !written.contains('.'))
         })
     };
-    let has_unit = index >= 2 && content[index - 1].kind == TokenKind::Name && content[index - 2].kind == TokenKind::Number;
-    !is_short(content.get(index - 1)) || !is_short(content.get(index + 1)) || has_unit
+    let has_unit = index >= 2
+        && content[index - 1].kind == TokenKind::Name
+        && content[index - 2].kind == TokenKind::Number;
+    let before = index.checked_sub(1).and_then(|before| content.get(before));
+    !is_short(before) || !is_short(content.get(index + 1)) || has_unit
 }
 
 /// Whether `-` or `+` is a sign and not an operator: no value stands before it.
@@ -222,7 +227,9 @@ fn groups(lines: &[Line], has: impl Fn(&Line) -> bool) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = vec![];
     for (index, line) in lines.iter().enumerate().filter(|(_, line)| has(line)) {
         match groups.last_mut() {
-            Some(group) if group.end == index && !line.spaced && lines[index - 1].indent == line.indent => group.end += 1,
+            Some(group) if group.end == index && !line.spaced && lines[index - 1].indent == line.indent => {
+                group.end += 1
+            }
             _ => groups.push(index..index + 1),
         }
     }
@@ -268,7 +275,10 @@ mod tests {
         assert_eq!(line("let x=1+2*-3"), "let x = 1 + 2 * -3");
         assert_eq!(line("let x = log( 1e-6..1e-3 ,7 )"), "let x = log(1e-6 .. 1e-3, 7)");
         assert_eq!(line("freeze a layers 0 .. 12 step 2"), "freeze a layers 0..12 step 2");
-        assert_eq!(line("data d {split=90 %/10%;b=2 GiB;n=512tokens}"), "data d { split = 90% / 10%; b = 2GiB; n = 512 tokens }");
+        assert_eq!(
+            line("data d {split=90 %/10%;b=2 GiB;n=512tokens}"),
+            "data d { split = 90% / 10%; b = 2GiB; n = 512 tokens }"
+        );
         assert_eq!(line("step a (n+1)"), "step a (n + 1)");
         assert_eq!(line("plot loss,lr of a ,b to \"x.svg\";"), "plot loss, lr of a, b to \"x.svg\"");
         assert_eq!(line("tune a{}"), "tune a {}");

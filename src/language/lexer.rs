@@ -139,7 +139,9 @@ fn digits(rest: &str) -> usize {
 
 fn number(rest: &str) -> usize {
     let mut length = digits(rest);
-    if let Some(fraction) = rest[length..].strip_prefix('.').filter(|f| f.starts_with(|c: char| c.is_ascii_digit())) {
+    if let Some(fraction) =
+        rest[length..].strip_prefix('.').filter(|f| f.starts_with(|c: char| c.is_ascii_digit()))
+    {
         length += 1 + digits(fraction);
     }
     if let Some(exponent) = rest[length..].strip_prefix(['e', 'E']) {
@@ -222,7 +224,10 @@ mod tests {
 
     #[test]
     fn a_text_that_ends_in_a_backslash_is_unclosed() {
-        assert_eq!(kinds("\"a\\\nb"), [(TokenKind::UnclosedText, "\"a\\"), (TokenKind::Newline, "\n"), (TokenKind::Name, "b")]);
+        assert_eq!(
+            kinds("\"a\\\nb"),
+            [(TokenKind::UnclosedText, "\"a\\"), (TokenKind::Newline, "\n"), (TokenKind::Name, "b")]
+        );
         assert_eq!(kinds("\"\\"), [(TokenKind::UnclosedText, "\"\\")]);
     }
 }

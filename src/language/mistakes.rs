@@ -118,7 +118,10 @@ impl<'a> Words<'a> {
 fn statement(words: &Words) -> Option<Diagnostic> {
     let (kind, first) = words.get(0)?;
     if kind != TokenKind::Name {
-        let message = format!("a statement begins with a word such as `tune` or `step`, not with {}", found(kind, first));
+        let message = format!(
+            "a statement begins with a word such as `tune` or `step`, not with {}",
+            found(kind, first)
+        );
         return Some(Diagnostic::error(codes::UNEXPECTED, message).at(words.span(0)));
     }
     match first {
@@ -126,9 +129,12 @@ fn statement(words: &Words) -> Option<Diagnostic> {
         "let" => naming(words),
         "include" => include(words),
         "ltune" => Some(
-            Diagnostic::error(codes::MISPLACED_VERSION, "`ltune` is followed by the version of the language and nothing else")
-                .at(words.whole())
-                .fix(words.whole(), "ltune 1", "write `ltune 1`"),
+            Diagnostic::error(
+                codes::MISPLACED_VERSION,
+                "`ltune` is followed by the version of the language and nothing else",
+            )
+            .at(words.whole())
+            .fix(words.whole(), "ltune 1", "write `ltune 1`"),
         ),
         "repeat" => repeat(words),
         _ => outside_of_a_block(words, first),
@@ -137,10 +143,13 @@ fn statement(words: &Words) -> Option<Diagnostic> {
 
 fn definition(words: &Words, noun: &str) -> Diagnostic {
     let shape = format!("write `{noun} NAME {{ … }}`");
-    let missing = |span, message: String| Diagnostic::error(codes::MISSING_NAME, message).at(span).note(shape.clone());
+    let missing =
+        |span, message: String| Diagnostic::error(codes::MISSING_NAME, message).at(span).note(shape.clone());
     match (words.get(1), words.get(2)) {
         (None, _) => missing(words.span(0), format!("`{noun}` needs a name and a block")),
-        (Some((TokenKind::Open, "{")), _) => missing(words.span(0), format!("`{noun}` needs a name before its block")),
+        (Some((TokenKind::Open, "{")), _) => {
+            missing(words.span(0), format!("`{noun}` needs a name before its block"))
+        }
         (Some((TokenKind::Text, text)), _) => {
             let bare = text.trim_matches('"');
             let diagnostic = missing(words.span(1), "a name is a bare word, without quotes".into());
@@ -162,25 +171,31 @@ fn definition(words: &Words, noun: &str) -> Diagnostic {
                 .at(words.whole())
                 .note(format!("write `{noun} {name} {{ … }}`"))
         }
-        (Some((TokenKind::Name, name)), Some((TokenKind::Equals, _))) => {
-            Diagnostic::error(codes::MISSING_BLOCK, format!("the block of `{noun} {name}` follows without `=`"))
-                .at(words.span(2))
-                .fix(words.span(1).to(words.span(2)), name, "remove `=`")
-        }
+        (Some((TokenKind::Name, name)), Some((TokenKind::Equals, _))) => Diagnostic::error(
+            codes::MISSING_BLOCK,
+            format!("the block of `{noun} {name}` follows without `=`"),
+        )
+        .at(words.span(2))
+        .fix(words.span(1).to(words.span(2)), name, "remove `=`"),
         (Some((TokenKind::Name, name)), Some((TokenKind::Operator, "-"))) if words.get(3).is_some() => {
             let end = words.tokens.iter().position(|token| token.text(words.text) == "{").unwrap_or(4);
             let dashed = words.written(1, end.max(2) - 1);
             let bare: String = dashed.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
             let span = words.span(1).to(words.span(end.max(2) - 1));
-            let message = format!("`{dashed}` cannot be a name: a name has letters, digits and `_`, but no `-`");
+            let message =
+                format!("`{dashed}` cannot be a name: a name has letters, digits and `_`, but no `-`");
             let _ = name;
             missing(span, message).fix(span, bare.clone(), format!("write `{bare}`"))
         }
         (Some((TokenKind::Name, name)), Some((kind, other))) => {
             let message = format!("after `{noun} {name}` comes its block, not {}", found(kind, other));
-            Diagnostic::error(codes::MISSING_BLOCK, message).at(words.span(2)).note(format!("write `{noun} {name} {{ … }}`"))
+            Diagnostic::error(codes::MISSING_BLOCK, message)
+                .at(words.span(2))
+                .note(format!("write `{noun} {name} {{ … }}`"))
         }
-        (Some((kind, other)), _) => missing(words.span(1), format!("{} cannot be a name", found(kind, other))),
+        (Some((kind, other)), _) => {
+            missing(words.span(1), format!("{} cannot be a name", found(kind, other)))
+        }
     }
 }
 
@@ -220,7 +235,8 @@ fn include(words: &Words) -> Option<Diagnostic> {
     if let Some((TokenKind::Text, _)) = words.get(1) {
         return None;
     }
-    let diagnostic = Diagnostic::error(codes::MISSING_VALUE, "`include` needs the path of a script, in quotes");
+    let diagnostic =
+        Diagnostic::error(codes::MISSING_VALUE, "`include` needs the path of a script, in quotes");
     if words.tokens.len() < 2 {
         return Some(diagnostic.at(words.span(0)).note("write `include \"models.ltune\"`"));
     }
@@ -233,9 +249,9 @@ fn include(words: &Words) -> Option<Diagnostic> {
 fn repeat(words: &Words) -> Option<Diagnostic> {
     let shape = "write `repeat 3 { step a 10 }`";
     match words.get(1) {
-        None | Some((TokenKind::Open, "{")) => {
-            Some(Diagnostic::error(codes::MISSING_VALUE, "`repeat` needs a count").at(words.span(0)).note(shape))
-        }
+        None | Some((TokenKind::Open, "{")) => Some(
+            Diagnostic::error(codes::MISSING_VALUE, "`repeat` needs a count").at(words.span(0)).note(shape),
+        ),
         Some(_) if !words.tokens.iter().any(|token| token.text(words.text) == "{") => {
             let message = "`repeat` needs the statements to repeat";
             Some(Diagnostic::error(codes::MISSING_BLOCK, message).at(words.whole()).note(shape))
@@ -258,7 +274,8 @@ fn setting(words: &Words) -> Option<Diagnostic> {
     let (kind, name) = words.get(0)?;
     if kind != TokenKind::Name {
         let message = format!("a setting begins with its name, not with {}", found(kind, name));
-        let diagnostic = Diagnostic::error(codes::MISSING_NAME, message).at(words.span(0)).note("write `name = value`");
+        let diagnostic =
+            Diagnostic::error(codes::MISSING_NAME, message).at(words.span(0)).note("write `name = value`");
         let is_quoted_name = kind == TokenKind::Text && is_simple_name(name.trim_matches('"'));
         return Some(match is_quoted_name {
             true => diagnostic.fix(words.span(0), name.trim_matches('"'), "remove the quotes"),
@@ -281,13 +298,19 @@ fn setting(words: &Words) -> Option<Diagnostic> {
                 .fix(words.span(1), "=", "write `=`"),
         ),
         (Some((TokenKind::Operator, sign)), _) => Some(
-            Diagnostic::error(codes::MISSING_EQUALS, format!("a setting is written `{name} = value`, found `{sign}`"))
-                .at(words.span(1)),
+            Diagnostic::error(
+                codes::MISSING_EQUALS,
+                format!("a setting is written `{name} = value`, found `{sign}`"),
+            )
+            .at(words.span(1)),
         ),
         (Some((TokenKind::Open, "{")), _) => Some(
-            Diagnostic::error(codes::MISSING_EQUALS, format!("`{name} {{ … }}` is a value without the name of its setting"))
-                .at(words.span(0))
-                .note(format!("write `setting = {name} {{ … }}`, as in `method = lora {{ rank = 16 }}`")),
+            Diagnostic::error(
+                codes::MISSING_EQUALS,
+                format!("`{name} {{ … }}` is a value without the name of its setting"),
+            )
+            .at(words.span(0))
+            .note(format!("write `setting = {name} {{ … }}`, as in `method = lora {{ rank = 16 }}`")),
         ),
         (Some(_), _) => Some(
             Diagnostic::error(codes::MISSING_EQUALS, format!("`=` is missing after `{name}`"))
@@ -327,19 +350,26 @@ fn generic(words: &Words, failure: &Failure, shape: Shape) -> Diagnostic {
     let Some(index) = index else {
         let last = words.tokens.len() - 1;
         let (_, text) = words.get(last).expect("there is a last token");
-        return Diagnostic::error(codes::MISSING_VALUE, format!("a value is missing after `{text}`")).at(words.span(last));
+        return Diagnostic::error(codes::MISSING_VALUE, format!("a value is missing after `{text}`"))
+            .at(words.span(last));
     };
     let (kind, text) = words.get(index).expect("the index was found");
     let Some((previous_kind, previous)) = index.checked_sub(1).and_then(|before| words.get(before)) else {
-        return Diagnostic::error(codes::UNEXPECTED, format!("{} cannot stand here", found(kind, text))).at(words.span(index));
+        return Diagnostic::error(codes::UNEXPECTED, format!("{} cannot stand here", found(kind, text)))
+            .at(words.span(index));
     };
-    let wants_value = matches!(
-        previous_kind,
-        TokenKind::Operator | TokenKind::Equals | TokenKind::Comma | TokenKind::Open
-    ) && !(previous == "%" || previous == "{");
+    let wants_value =
+        matches!(previous_kind, TokenKind::Operator | TokenKind::Equals | TokenKind::Comma | TokenKind::Open)
+            && !(previous == "%" || previous == "{");
     if wants_value {
         let message = format!("a value is missing between `{previous}` and `{}`", clipped(text));
-        return Diagnostic::error(codes::MISSING_VALUE, message).at(words.span(index - 1).to(words.span(index)));
+        let diagnostic =
+            Diagnostic::error(codes::MISSING_VALUE, message).at(words.span(index - 1).to(words.span(index)));
+        return if text == "/" {
+            diagnostic.note("a path stands in quotes: `\"/data/a.jsonl\"`")
+        } else {
+            diagnostic
+        };
     }
     let next = words.get(index + 1).map(|(kind, _)| kind);
     let second = match (kind, previous_kind, next) {
@@ -354,9 +384,12 @@ fn generic(words: &Words, failure: &Failure, shape: Shape) -> Diagnostic {
     }
     if shape == Shape::Statement && (kind == TokenKind::Equals || next == Some(TokenKind::Equals)) {
         let first = words.get(0).map_or("", |(_, first)| first);
-        return Diagnostic::error(codes::UNEXPECTED, format!("the settings of `{first}` stand in a block at its end"))
-            .at(words.span(index))
-            .note(format!("write `{first} … {{ name = value }}`"));
+        return Diagnostic::error(
+            codes::UNEXPECTED,
+            format!("the settings of `{first}` stand in a block at its end"),
+        )
+        .at(words.span(index))
+        .note(format!("write `{first} … {{ name = value }}`"));
     }
     let message = format!("{} cannot follow `{}`", found(kind, text), clipped(previous));
     let diagnostic = Diagnostic::error(codes::UNEXPECTED, message).at(words.span(index));
@@ -392,5 +425,6 @@ fn clipped(text: &str) -> String {
 }
 
 fn is_simple_name(text: &str) -> bool {
-    text.starts_with(crate::language::lexer::begins_name) && text.chars().all(|c| c.is_alphanumeric() || c == '_')
+    text.starts_with(crate::language::lexer::begins_name)
+        && text.chars().all(|c| c.is_alphanumeric() || c == '_')
 }

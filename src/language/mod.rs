@@ -4,7 +4,7 @@
 //! `lexer` (tokens, never fails) → `parse` (tree and every syntax error at once) → `check` (settings with their
 //! origins, against a `schema` and a `scope`). `format` and `complete` ask the same lexer and parser.
 
-mod blocks;
+pub mod blocks;
 mod brackets;
 mod builder;
 pub mod check;

@@ -57,7 +57,8 @@ pub fn parse_expression(text: &str, source: SourceId) -> Result<Expr, Diagnostic
     texts::mistakes(text, &mut tokens, source, &mut diagnostics);
     let brackets = match_brackets(text, &tokens, source, &mut diagnostics)?;
     let mut reader = Reader { text, source, tokens: &tokens, brackets: &brackets, diagnostics };
-    let read = reader.read(Rule::whole_expression, &(0..tokens.len()), |builder, pair| builder.expression(pair));
+    let read =
+        reader.read(Rule::whole_expression, &(0..tokens.len()), |builder, pair| builder.expression(pair));
     match (reader.diagnostics.into_iter().next(), read) {
         (Some(diagnostic), _) => Err(diagnostic),
         (None, Ok(expr)) => Ok(expr),
@@ -99,7 +100,8 @@ impl<'a> Reader<'a> {
         let mut statements: Vec<Statement> = vec![];
         for piece in self.pieces(range, Commas::Join) {
             let Some(statement) = self.statement(&piece, previous) else { continue };
-            previous = statement.trailing.as_ref().map_or(statement.span.end, |comment| comment.span.end) as usize;
+            previous =
+                statement.trailing.as_ref().map_or(statement.span.end, |comment| comment.span.end) as usize;
             statements.push(statement);
         }
         let dangling = self.builder(0).comments(previous..end);
@@ -311,9 +313,12 @@ impl<'a> Reader<'a> {
             let is_last = comma + 1 == piece.end;
             let (replacement, title) = if is_last { ("", "remove the comma") } else { (";", "write `;`") };
             self.diagnostics.push(
-                Diagnostic::error(codes::STRAY_COMMA, "settings are separated by newlines or `;`, not by commas")
-                    .at(self.span(comma..comma + 1))
-                    .fix(self.span(comma..comma + 1), replacement, title),
+                Diagnostic::error(
+                    codes::STRAY_COMMA,
+                    "settings are separated by newlines or `;`, not by commas",
+                )
+                .at(self.span(comma..comma + 1))
+                .fix(self.span(comma..comma + 1), replacement, title),
             );
             cut.push(start..comma);
             start = comma + 1;
@@ -327,16 +332,16 @@ impl<'a> Reader<'a> {
 
     fn has_misplaced_brace(&self, piece: &Range<usize>) -> bool {
         self.block_start(piece).is_some_and(|open| {
-            open > piece.start && self.tokens[piece.start..open].iter().any(|token| token.kind == TokenKind::Newline)
+            open > piece.start
+                && self.tokens[piece.start..open].iter().any(|token| token.kind == TokenKind::Newline)
                 && self.owner_end(piece, open) < open - 1
         })
     }
 
     /// The last token before a `{` that is neither a newline nor a comment.
     fn owner_end(&self, piece: &Range<usize>, open: usize) -> usize {
-        let is_content = |index: &usize| {
-            !matches!(self.tokens[*index].kind, TokenKind::Newline | TokenKind::Comment)
-        };
+        let is_content =
+            |index: &usize| !matches!(self.tokens[*index].kind, TokenKind::Newline | TokenKind::Comment);
         (piece.start..open).rev().find(is_content).unwrap_or(piece.start)
     }
 
@@ -348,10 +353,15 @@ impl<'a> Reader<'a> {
         let owner = self.owner_end(piece, open);
         let between = self.tokens[owner].range.end..self.tokens[open].range.start;
         let gap = Span::new(self.source, between.start, between.end);
-        let diagnostic = Diagnostic::error(codes::MISPLACED_BRACE, "the `{` of a block stands on the line of its owner")
-            .at(self.span(open..open + 1));
+        let diagnostic =
+            Diagnostic::error(codes::MISPLACED_BRACE, "the `{` of a block stands on the line of its owner")
+                .at(self.span(open..open + 1));
         let is_blank = self.text[between].trim().is_empty();
-        let diagnostic = if is_blank { diagnostic.fix(gap, " ", "write `{` at the end of the line before") } else { diagnostic };
+        let diagnostic = if is_blank {
+            diagnostic.fix(gap, " ", "write `{` at the end of the line before")
+        } else {
+            diagnostic
+        };
         self.diagnostics.push(diagnostic);
     }
 
@@ -439,7 +449,8 @@ impl<'a> Reader<'a> {
         if matches!(failure, Failure::Reported) {
             return;
         }
-        let place = Place { text: self.text, source: self.source, tokens: self.tokens, range: piece.clone(), shape };
+        let place =
+            Place { text: self.text, source: self.source, tokens: self.tokens, range: piece.clone(), shape };
         self.diagnostics.push(explain(&place, failure));
     }
 
@@ -448,12 +459,16 @@ impl<'a> Reader<'a> {
         for (index, statement) in statements.iter().enumerate() {
             let StatementKind::Version(version) = &statement.kind else { continue };
             if version.node != 1 {
-                let message = format!("version {} of the language does not exist here; this is version 1", version.node);
+                let message = format!(
+                    "version {} of the language does not exist here; this is version 1",
+                    version.node
+                );
                 let diagnostic = Diagnostic::error(codes::MISPLACED_VERSION, message).at(version.span);
                 self.diagnostics.push(diagnostic.fix(version.span, "1", "write `ltune 1`"));
             } else if index > 0 {
                 let message = "`ltune 1` stands on the first line";
-                self.diagnostics.push(Diagnostic::error(codes::MISPLACED_VERSION, message).at(statement.span));
+                self.diagnostics
+                    .push(Diagnostic::error(codes::MISPLACED_VERSION, message).at(statement.span));
             }
         }
     }
@@ -526,7 +541,8 @@ mod tests {
     fn comments_belong_to_what_they_stand_at() {
         let text = "# one\nstep a 1 # two\n\n# three\ntune a { # four\n  # five\n  lr = 1 # six\n  # seven\n}\n# eight\n";
         let parsed = parse(text, SourceId(0));
-        let texts = |comments: &[Comment]| comments.iter().map(|comment| comment.node.clone()).collect::<Vec<_>>();
+        let texts =
+            |comments: &[Comment]| comments.iter().map(|comment| comment.node.clone()).collect::<Vec<_>>();
         let [step, tune] = parsed.script.statements.as_slice() else { panic!("two statements") };
         assert_eq!(texts(&step.leading), ["# one"]);
         assert_eq!(step.trailing.as_ref().map(|comment| comment.node.as_str()), Some("# two"));
@@ -573,13 +589,19 @@ mod tests {
     #[test]
     fn mistakes_in_blocks_are_named() {
         let about = |line: &str| complaints(&format!("tune a {{\n{line}\n}}"));
-        assert_eq!(about("a = 1, b = 2"), ["L0013 [,] settings are separated by newlines or `;`, not by commas"]);
+        assert_eq!(
+            about("a = 1, b = 2"),
+            ["L0013 [,] settings are separated by newlines or `;`, not by commas"]
+        );
         assert_eq!(about("a = q, v"), ["L0013 [,] a list of values stands in brackets"]);
         assert_eq!(about("a = 1 b = 2"), ["L0010 [b] two settings on one line are separated by `;`"]);
         assert_eq!(about("a = 1 +"), ["L0011 [+] a value is missing after `+`"]);
         assert_eq!(about("a = (1 + )"), ["L0011 [+ )] a value is missing between `+` and `)`"]);
         assert_eq!(about("a == 3"), ["L0012 [==] `==` compares; a setting is given with one `=`"]);
-        assert_eq!(about("\"a\" = 3"), ["L0015 [\"a\"] a setting begins with its name, not with the text `\"a\"`"]);
+        assert_eq!(
+            about("\"a\" = 3"),
+            ["L0015 [\"a\"] a setting begins with its name, not with the text `\"a\"`"]
+        );
         assert_eq!(about("a = 3 4"), ["L0010 [4] the number `4` cannot follow `3`"]);
         assert_eq!(
             about("lora { rank = 3 }"),
@@ -598,21 +620,38 @@ mod tests {
             complaints("model llama-3 { }"),
             ["L0015 [llama-3] `llama-3` cannot be a name: a name has letters, digits and `_`, but no `-`"]
         );
-        assert_eq!(complaints("tune a\n{ lr = 1 }"), ["L0014 [{] the `{` of a block stands on the line of its owner"]);
+        assert_eq!(
+            complaints("tune a\n{ lr = 1 }"),
+            ["L0014 [{] the `{` of a block stands on the line of its owner"]
+        );
         assert_eq!(complaints("let x"), ["L0011 [let x] `let x` has no value"]);
         assert_eq!(complaints("let x 3"), ["L0012 [3] `=` is missing after `let x`"]);
         assert_eq!(complaints("x = 3"), ["L0010 [x =] `x = …` stands outside of a block"]);
-        assert_eq!(complaints("step a lr = 3"), ["L0010 [=] the settings of `step` stand in a block at its end"]);
-        assert_eq!(complaints("include a.ltune"), ["L0011 [a.ltune] `include` needs the path of a script, in quotes"]);
-        assert_eq!(complaints("ltune 2"), ["L0016 [2] version 2 of the language does not exist here; this is version 1"]);
+        assert_eq!(
+            complaints("step a lr = 3"),
+            ["L0010 [=] the settings of `step` stand in a block at its end"]
+        );
+        assert_eq!(
+            complaints("include a.ltune"),
+            ["L0011 [a.ltune] `include` needs the path of a script, in quotes"]
+        );
+        assert_eq!(
+            complaints("ltune 2"),
+            ["L0016 [2] version 2 of the language does not exist here; this is version 1"]
+        );
         assert_eq!(complaints("step a\nltune 1"), ["L0016 [ltune 1] `ltune 1` stands on the first line"]);
         assert_eq!(complaints("repeat { step }"), ["L0011 [repeat] `repeat` needs a count"]);
         assert_eq!(complaints("step a { } b"), ["L0010 [b] a statement ends with its block"]);
-        assert_eq!(complaints("3 + 4"), ["L0010 [3] a statement begins with a word such as `tune` or `step`, not with the number `3`"]);
+        assert_eq!(
+            complaints("3 + 4"),
+            ["L0010 [3] a statement begins with a word such as `tune` or `step`, not with the number `3`"]
+        );
         assert_eq!(complaints("let x = f\"{1 +}\""), ["L0018 [{1 +}] `1 +` is not a value"]);
         assert_eq!(
             complaints("let x = 99999999999999999999"),
-            ["L0004 [99999999999999999999] `99999999999999999999` is too large; the largest number is 9223372036854775807"]
+            [
+                "L0004 [99999999999999999999] `99999999999999999999` is too large; the largest number is 9223372036854775807"
+            ]
         );
     }
 
@@ -626,7 +665,8 @@ mod tests {
 
     #[test]
     fn four_hundred_unclosed_brackets_are_refused_at_once() {
-        for piece in ["(", "[", "{", "x = (", "let x = (", "print 1 x (", "tune a { b = c {", "a([", "f(1, ["] {
+        for piece in ["(", "[", "{", "x = (", "let x = (", "print 1 x (", "tune a { b = c {", "a([", "f(1, ["]
+        {
             for text in [piece.repeat(400), piece.repeat(39), format!("print {}", piece.repeat(39))] {
                 let start = Instant::now();
                 assert!(parse(&text, SourceId(0)).has_errors(), "{piece}");
@@ -638,7 +678,9 @@ mod tests {
 
     #[test]
     fn brackets_that_close_around_a_mistake_are_read_as_fast() {
-        for (open, close) in [("(", ")"), ("[", "]"), ("a(", ")"), ("1 x (", ")"), ("a x (", ")"), ("a { b = ", "}")] {
+        for (open, close) in
+            [("(", ")"), ("[", "]"), ("a(", ")"), ("1 x (", ")"), ("a x (", ")"), ("a { b = ", "}")]
+        {
             let text = format!("tune t {{ x = {}1 2{} }}", open.repeat(38), close.repeat(38));
             let start = Instant::now();
             assert!(parse(&text, SourceId(0)).has_errors(), "{open}");

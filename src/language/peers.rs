@@ -37,7 +37,10 @@ pub const BATCH_MISNOMERS: &[(&str, &str)] = &[
         "it is the whole batch in some tools and the micro-batch in others: write `batch = 4 x 4`, \
          the micro-batch times the accumulation",
     ),
-    ("global_batch_size", "write `batch = 4 x 4`: the micro-batch times the accumulation gives the whole batch"),
+    (
+        "global_batch_size",
+        "write `batch = 4 x 4`: the micro-batch times the accumulation gives the whole batch",
+    ),
     ("train_batch_size", "write `batch = 4 x 4`, the micro-batch times the accumulation"),
 ];
 

@@ -58,14 +58,22 @@ fn shape(script: &Script) -> String {
 
 fn comments(text: &str) -> Vec<String> {
     let squeezed = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect();
-    tokens(text).iter().filter(|token| token.kind == TokenKind::Comment).map(|token| squeezed(token.text(text))).collect()
+    tokens(text)
+        .iter()
+        .filter(|token| token.kind == TokenKind::Comment)
+        .map(|token| squeezed(token.text(text)))
+        .collect()
 }
 
 /// Everything a text can be asked, none of which may panic.
 fn ask(text: &str) {
     let parsed = parse(text, SourceId(0));
     for diagnostic in &parsed.diagnostics {
-        let places = diagnostic.labels.iter().map(|label| label.span).chain(diagnostic.fixes.iter().map(|fix| fix.span));
+        let places = diagnostic
+            .labels
+            .iter()
+            .map(|label| label.span)
+            .chain(diagnostic.fixes.iter().map(|fix| fix.span));
         for span in places {
             assert!(text.get(span.range()).is_some(), "{span:?} of {diagnostic:?} is no place in {text:?}");
         }
@@ -93,10 +101,7 @@ fn ask(text: &str) {
 }
 
 /// The formatter puts one space after `#`, so comments are compared apart.
-fn without_comments(script: Script) -> Script {
-    let mut text = shape(&script);
-    text.clear();
-    let mut script = script;
+fn without_comments(mut script: Script) -> Script {
     script.dangling.clear();
     for statement in &mut script.statements {
         clear_comments(statement);
@@ -124,7 +129,8 @@ fn clear_block(block: &mut crate::language::tree::Block) {
         entry.leading.clear();
         entry.trailing = None;
         match &mut entry.value.kind {
-            crate::language::tree::ExprKind::Choice { block, .. } | crate::language::tree::ExprKind::Block(block) => {
+            crate::language::tree::ExprKind::Choice { block, .. }
+            | crate::language::tree::ExprKind::Block(block) => {
                 clear_block(block);
             }
             _ => {}
@@ -142,17 +148,80 @@ fn the_formatter_keeps_comments_and_meaning_of_a_real_script() {
 /// Pieces of the language in any order are far more often nearly right than arbitrary text.
 fn soup() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        "tune", "a", "{", "}", "(", ")", "[", "]", "=", "lr", "1e-4", ",", ";", "\n", " ", "step", "x", "4", "..", "5%",
-        "/", "-", "+", "*", "\"t\"", "f\"{a}\"", "f\"{", "r\"\\\"", "\"\"\"", "\"", "# c", "of", "to", "on", "log(", "one_of(", "let",
-        "repeat", "include", "model", "data", "method", "lora", "rank", "<", "==", ":", "'", "é", "\u{1F600}", "\r\n", "\t",
-        "2GiB", "512 tokens", "chat.test", "//", "\\", ".", "until", "step 8", "ltune 1", "{\n", "\n}",
+        "tune",
+        "a",
+        "{",
+        "}",
+        "(",
+        ")",
+        "[",
+        "]",
+        "=",
+        "lr",
+        "1e-4",
+        ",",
+        ";",
+        "\n",
+        " ",
+        "step",
+        "x",
+        "4",
+        "..",
+        "5%",
+        "/",
+        "-",
+        "+",
+        "*",
+        "\"t\"",
+        "f\"{a}\"",
+        "f\"{",
+        "r\"\\\"",
+        "\"\"\"",
+        "\"",
+        "# c",
+        "of",
+        "to",
+        "on",
+        "log(",
+        "one_of(",
+        "let",
+        "repeat",
+        "include",
+        "model",
+        "data",
+        "method",
+        "lora",
+        "rank",
+        "<",
+        "==",
+        ":",
+        "'",
+        "é",
+        "\u{1F600}",
+        "\r\n",
+        "\t",
+        "2GiB",
+        "512 tokens",
+        "chat.test",
+        "//",
+        "\\",
+        ".",
+        "until",
+        "step 8",
+        "ltune 1",
+        "{\n",
+        "\n}",
     ]);
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.join(" ").replace(" \n ", "\n"))
 }
 
 /// A good script with a few places cut, doubled or replaced.
 fn mutated() -> impl Strategy<Value = String> {
-    let edit = (any::<prop::sample::Index>(), 0usize..12, prop::sample::select(vec!["", "{", "}", "(", "\"", "\n", "=", ",", "x", "#", "\\", ";"]));
+    let edit = (
+        any::<prop::sample::Index>(),
+        0usize..12,
+        prop::sample::select(vec!["", "{", "}", "(", "\"", "\n", "=", ",", "x", "#", "\\", ";"]),
+    );
     prop::collection::vec(edit, 1..6).prop_map(|edits| {
         let mut characters: Vec<char> = SCRIPT.chars().collect();
         for (index, length, replacement) in edits {
@@ -170,17 +239,21 @@ fn fitting() -> impl Strategy<Value = (Kind, Value)> {
     let number = any::<f64>().prop_filter("finite", |number| number.is_finite());
     let count = 0.0f64..1e12;
     prop_oneof![
-        any::<i64>()
-            .prop_filter("its digits fit", |number| *number != i64::MIN)
-            .prop_map(|number| (Kind::Integer { min: i64::MIN, max: i64::MAX, unit: None }, Value::Integer(number))),
+        any::<i64>().prop_filter("its digits fit", |number| *number != i64::MIN).prop_map(|number| (
+            Kind::Integer { min: i64::MIN, max: i64::MAX, unit: None },
+            Value::Integer(number)
+        )),
         number.prop_map(|number| (Kind::Number(Bounds::ANY), Value::Number(number))),
         (0.0f64..=1.0).prop_map(|number| (Kind::Fraction, Value::Number(number))),
-        (count, prop::sample::select(vec![Unit::Steps, Unit::Epochs, Unit::Bytes, Unit::Seconds, Unit::Tokens])).prop_map(
-            |(number, unit)| {
-                let number = if matches!(unit, Unit::Epochs | Unit::Seconds) { number } else { number.trunc() };
+        (
+            count,
+            prop::sample::select(vec![Unit::Steps, Unit::Epochs, Unit::Bytes, Unit::Seconds, Unit::Tokens])
+        )
+            .prop_map(|(number, unit)| {
+                let number =
+                    if matches!(unit, Unit::Epochs | Unit::Seconds) { number } else { number.trunc() };
                 (ANY_MEASURE, Value::Measure { number, unit })
-            }
-        ),
+            }),
         (0.0f64..=100.0).prop_map(|number| (ANY_MEASURE, Value::Measure { number, unit: Unit::Percent })),
         any::<String>().prop_map(|text| (Kind::Text, Value::Text(text))),
         any::<bool>().prop_map(|flag| (Kind::Bool, Value::Bool(flag))),
@@ -192,12 +265,14 @@ fn fitting() -> impl Strategy<Value = (Kind, Value)> {
         }),
         (0i64..1000, 0i64..1000, 1i64..10)
             .prop_map(|(start, more, step)| (Kind::Range, Value::Range { start, end: start + more, step })),
-        prop::collection::vec(("system|user|assistant", any::<String>()), 1..4).prop_map(|chat| (Kind::Prompt, Value::Chat(chat))),
+        prop::collection::vec(("system|user|assistant", any::<String>()), 1..4)
+            .prop_map(|chat| (Kind::Prompt, Value::Chat(chat))),
         prop::collection::vec(any::<i32>(), 1..5).prop_map(|numbers| {
             let items = numbers.into_iter().map(|number| Value::Number(f64::from(number))).collect();
             (Kind::list(&Kind::Number(Bounds::ANY)), Value::List(items))
         }),
-        prop::collection::vec(("[a-z]{1,8}", any::<String>()), 1..4).prop_map(|columns| (Kind::Columns, Value::Columns(columns))),
+        prop::collection::vec(("[a-z]{1,8}", any::<String>()), 1..4)
+            .prop_map(|columns| (Kind::Columns, Value::Columns(columns))),
     ]
 }
 
@@ -251,7 +326,8 @@ proptest! {
 #[test]
 fn settings_of_choices_survive_the_way_to_text_and_back() {
     let method = TUNE.setting("method").expect("the sample has it");
-    let value = fixed_value(method, "lora { rank = one_of(8, 16); alpha = 4; targets = [\"q_proj\"] }").expect("it fits");
+    let value = fixed_value(method, "lora { rank = one_of(8, 16); alpha = 4; targets = [\"q_proj\"] }")
+        .expect("it fits");
     let again = fixed_value(method, &value.to_ltune()).expect("it fits again");
     assert_eq!(value, again);
 }

@@ -32,7 +32,8 @@ const HEAD: &str = "<!-- Generated from the schema; `BLESS=1 scripts/test` write
     on where it stands. Everything is checked before anything runs.\n";
 
 fn form_section(form: &Form) -> String {
-    let mut section = format!("\n### `{}`\n\n{}.\n\n    {}\n", form.name, capitalized(form.summary), form.usage);
+    let mut section =
+        format!("\n### `{}`\n\n{}.\n\n    {}\n", form.name, capitalized(form.summary), form.usage);
     if !form.details.is_empty() {
         let _ = write!(section, "\n{}\n", form.details.trim());
     }
@@ -125,7 +126,8 @@ fn values_section() -> String {
 }
 
 fn codes_section() -> String {
-    let mut section = String::from("\n## Codes of messages\n\n`ltune explain L0102` says more.\n\n| code | |\n|---|---|\n");
+    let mut section =
+        String::from("\n## Codes of messages\n\n`ltune explain L0102` says more.\n\n| code | |\n|---|---|\n");
     for code in TABLE {
         let _ = writeln!(section, "| `{}` | {} |", code.code, code.title);
     }
@@ -182,7 +184,13 @@ pub fn help_setting(setting: &Setting) -> String {
     for choice in choices_of(&setting.kind) {
         let _ = writeln!(text, "\n  {}: {}", choice.word, choice.summary);
         for inner in choice.settings {
-            let _ = writeln!(text, "    {}: {} (default {})", inner.name, inner.summary, default(inner).replace('`', ""));
+            let _ = writeln!(
+                text,
+                "    {}: {} (default {})",
+                inner.name,
+                inner.summary,
+                default(inner).replace('`', "")
+            );
         }
     }
     text

@@ -8,7 +8,11 @@ use crate::units::Unit;
 
 const WARMUP: Setting = Setting::new(
     "warmup",
-    Kind::Measure { units: &[Unit::Steps, Unit::Epochs, Unit::Percent], bare: None, bounds: Bounds::NON_NEGATIVE },
+    Kind::Measure {
+        units: &[Unit::Steps, Unit::Epochs, Unit::Percent],
+        bare: None,
+        bounds: Bounds::NON_NEGATIVE,
+    },
     "steps over which lr rises",
 )
 .or("3%")
@@ -28,10 +32,8 @@ const METHODS: &[Choice] = &[
 const SCHEDULES: &[Choice] = &[
     Choice::new("constant", "stays").with(&[WARMUP]),
     Choice::new("cosine", "falls like a cosine").with(&[WARMUP]).aliases(&["cosine_annealing"]),
-    Choice::new("step", "falls in steps").with(&[
-        WARMUP,
-        Setting::new("factor", Kind::Fraction, "what lr is multiplied by").or("0.5"),
-    ]),
+    Choice::new("step", "falls in steps")
+        .with(&[WARMUP, Setting::new("factor", Kind::Fraction, "what lr is multiplied by").or("0.5")]),
 ];
 
 pub const TUNE: Form = Form {
@@ -44,9 +46,17 @@ pub const TUNE: Form = Form {
         Setting::new("method", Kind::Choice(METHODS), "which weights are trained")
             .or("lora")
             .misnomers(peers::METHOD_MISNOMERS),
-        Setting::new("lr", Kind::POSITIVE, "the learning rate").computed("the method").aliases(peers::LR).sweepable(),
-        Setting::new("schedule", Kind::Choice(SCHEDULES), "how lr changes").or("cosine").aliases(peers::SCHEDULE).sweepable(),
-        Setting::new("batch", Kind::Batch, "micro-batch x accumulation").or("4 x 4").misnomers(peers::BATCH_MISNOMERS),
+        Setting::new("lr", Kind::POSITIVE, "the learning rate")
+            .computed("the method")
+            .aliases(peers::LR)
+            .sweepable(),
+        Setting::new("schedule", Kind::Choice(SCHEDULES), "how lr changes")
+            .or("cosine")
+            .aliases(peers::SCHEDULE)
+            .sweepable(),
+        Setting::new("batch", Kind::Batch, "micro-batch x accumulation")
+            .or("4 x 4")
+            .misnomers(peers::BATCH_MISNOMERS),
         Setting::new(
             "epochs",
             Kind::Measure { units: &[Unit::Epochs], bare: None, bounds: Bounds::POSITIVE },
@@ -54,7 +64,8 @@ pub const TUNE: Form = Form {
         )
         .or("1")
         .aliases(peers::EPOCHS),
-        Setting::new("clip", Kind::AnyOf(&[Kind::None, Kind::POSITIVE]), "largest norm of the gradient").or("1.0"),
+        Setting::new("clip", Kind::AnyOf(&[Kind::None, Kind::POSITIVE]), "largest norm of the gradient")
+            .or("1.0"),
         Setting::new("seed", Kind::SEED, "start of all randomness").or("42"),
         Setting::new("packing", Kind::Bool, "several rows in one sequence").or("off").aliases(peers::PACKING),
         Setting::new(
@@ -65,7 +76,8 @@ pub const TUNE: Form = Form {
         .or("completion")
         .translated(peers::LOSS_ON),
         Setting::new("split", Kind::AnyOf(&[Kind::None, Kind::Split]), "shares of the parts").optional(),
-        Setting::new("betas", Kind::List { of: &Kind::Fraction, least: 2, most: 2 }, "averages").or("[0.9, 0.999]"),
+        Setting::new("betas", Kind::List { of: &Kind::Fraction, least: 2, most: 2 }, "averages")
+            .or("[0.9, 0.999]"),
         Setting::new("from", Kind::Path, "a folder").optional(),
         Setting::new("columns", Kind::Columns, "names of columns").optional(),
         Setting::new(
@@ -78,8 +90,8 @@ pub const TUNE: Form = Form {
     ..Form::NOUN
 };
 
-const RUN: Setting =
-    Setting::new("run", Kind::Name(&[NameKind::Run]), "the run").default(Default::Computed("the run last named"));
+const RUN: Setting = Setting::new("run", Kind::Name(&[NameKind::Run]), "the run")
+    .default(Default::Computed("the run last named"));
 
 pub const STEP: Form = Form {
     name: "step",
@@ -111,7 +123,11 @@ pub const PLOT: Form = Form {
         "what to draw",
     )],
     clauses: &[
-        Clause::new("of", Setting::new("runs", Kind::list(&Kind::Name(&[NameKind::Run])), "the runs").computed("the run last named")),
+        Clause::new(
+            "of",
+            Setting::new("runs", Kind::list(&Kind::Name(&[NameKind::Run])), "the runs")
+                .computed("the run last named"),
+        ),
         Clause::new("to", Setting::new("to", Kind::Path, "the file").optional()),
     ],
     settings: &[Setting::new("smooth", Kind::Fraction, "share of the past").or("0")],
@@ -127,7 +143,12 @@ pub const GENERATE: Form = Form {
             .default(Default::Computed("the run last named")),
         Setting::new("prompt", Kind::Prompt, "how it begins"),
     ],
-    settings: &[Setting::new("max", Kind::Integer { min: 1, max: 100_000, unit: Some(Unit::Tokens) }, "most tokens").or("128")],
+    settings: &[Setting::new(
+        "max",
+        Kind::Integer { min: 1, max: 100_000, unit: Some(Unit::Tokens) },
+        "most tokens",
+    )
+    .or("128")],
     ..Form::VERB
 };
 

@@ -105,9 +105,11 @@ fn unclosed(written: &str, span: Span) -> Diagnostic {
 
 fn single_quoted(written: &str, span: Span) -> Diagnostic {
     let double = crate::language::value::quoted(&written[1..written.len() - 1]);
-    Diagnostic::error(codes::UNKNOWN_CHARACTER, "texts are written in double quotes")
-        .at(span)
-        .fix(span, double.clone(), format!("write `{double}`"))
+    Diagnostic::error(codes::UNKNOWN_CHARACTER, "texts are written in double quotes").at(span).fix(
+        span,
+        double.clone(),
+        format!("write `{double}`"),
+    )
 }
 
 fn slash_comment(written: &str, span: Span) -> Diagnostic {
@@ -127,16 +129,23 @@ fn unknown(written: &str, span: Span, tokens: &[Token], index: usize) -> Diagnos
     }
     let message = match written.chars().next() {
         Some(control) if control.is_control() || !control.is_ascii() => {
-            format!("the character `{}` (U+{:04X}) means nothing here", control.escape_debug(), control as u32)
+            format!(
+                "the character `{}` (U+{:04X}) means nothing here",
+                control.escape_debug(),
+                control as u32
+            )
         }
         _ => format!("the character `{written}` means nothing here"),
     };
     let diagnostic = Diagnostic::error(codes::UNKNOWN_CHARACTER, message).at(span);
     match written {
         "“" | "”" | "„" => diagnostic.note("texts are written in straight double quotes: `\"…\"`"),
-        "–" | "−" | "—" => diagnostic.note("this is not the minus sign `-`").fix(span, "-", "write `-`"),
+        "–" | "−" | "—" => {
+            diagnostic.note("this is not the minus sign `-`").fix(span, "-", "write `-`")
+        }
         "×" => diagnostic.note("a batch is written `4 x 4`").fix(span, "x", "write `x`"),
         "…" => diagnostic.note("a range is written `0..12`").fix(span, "..", "write `..`"),
+        "." | "~" | "\\" => diagnostic.note("a path stands in quotes: `\"./data.jsonl\"`"),
         "'" => diagnostic.note("texts are written in double quotes: `\"…\"`"),
         _ => diagnostic,
     }

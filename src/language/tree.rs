@@ -131,9 +131,16 @@ impl Expr {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExprKind {
     /// `16`, `2e-4`; `whole` when it was written without a point and without an exponent.
-    Number { value: f64, whole: Option<i64> },
+    Number {
+        value: f64,
+        whole: Option<i64>,
+    },
     /// `512 tokens`, `2GiB`, `10%`: the unit as it was written.
-    Quantity { value: f64, whole: Option<i64>, unit: Spanned<String> },
+    Quantity {
+        value: f64,
+        whole: Option<i64>,
+        unit: Spanned<String>,
+    },
     /// `"…"`, `"""…"""` or `r"…"`, with escapes already read.
     Text(String),
     /// `f"loss {x}"`
@@ -141,18 +148,36 @@ pub enum ExprKind {
     /// `a`, `chat.test`, `bf16`
     Path(Vec<String>),
     /// `lora { rank = 16 }`
-    Choice { word: Spanned<String>, block: Block },
+    Choice {
+        word: Spanned<String>,
+        block: Block,
+    },
     /// `{ prompt = "question" }`, a block without a word before it.
     Block(Block),
     /// `one_of(1, 2)`, `log(1e-6 .. 1e-3, 7)`, `user("hello")`
-    Call { name: Spanned<String>, arguments: Vec<Expr> },
+    Call {
+        name: Spanned<String>,
+        arguments: Vec<Expr>,
+    },
     /// `[0.9, 0.999]`
     List(Vec<Expr>),
     /// `0..12`, `8..64 step 8`; both ends belong to it.
-    Range { start: Box<Expr>, end: Box<Expr>, step: Option<Box<Expr>> },
-    Binary { operator: Operator, left: Box<Expr>, right: Box<Expr> },
+    Range {
+        start: Box<Expr>,
+        end: Box<Expr>,
+        step: Option<Box<Expr>>,
+    },
+    Binary {
+        operator: Operator,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `eval.loss < 1.8`
-    Compare { comparison: Comparison, left: Box<Expr>, right: Box<Expr> },
+    Compare {
+        comparison: Comparison,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `-x`
     Negate(Box<Expr>),
     /// `(n + 1)`

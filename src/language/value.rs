@@ -326,7 +326,9 @@ impl Settings {
     pub fn maybe_integer(&self, name: &str) -> Option<i64> {
         match self.maybe(name)? {
             Value::Integer(number) => Some(*number),
-            Value::Number(number) | Value::Measure { number, .. } if number.fract() == 0.0 => Some(*number as i64),
+            Value::Number(number) | Value::Measure { number, .. } if number.fract() == 0.0 => {
+                Some(*number as i64)
+            }
             _ => None,
         }
     }
