@@ -153,10 +153,10 @@ impl Sink for ScriptSink {
         {
             self.end_of_piece();
         }
-        if !matches!(event, Event::Step(_) | Event::Progress(_)) {
-            if let Some(step) = self.steps.take() {
-                self.print_step(&step);
-            }
+        let held =
+            if matches!(event, Event::Step(_) | Event::Progress(_)) { None } else { self.steps.take() };
+        if let Some(step) = held {
+            self.print_step(&step);
         }
         match event {
             Event::Version { .. } => {}
@@ -174,7 +174,9 @@ impl Sink for ScriptSink {
             Event::Progress(progress) => self.progress(progress),
             Event::Figure { path: Some(path), .. } => self.remark(&format!("wrote {path}")),
             Event::Figure { path: None, figure } => self.figure(figure),
-            Event::Saved { name, path, note } if note.is_empty() => self.remark(&format!("saved {name} to {path}")),
+            Event::Saved { name, path, note } if note.is_empty() => {
+                self.remark(&format!("saved {name} to {path}"))
+            }
             Event::Saved { name, path, note } => self.remark(&format!("saved {name} to {path} ({note})")),
             Event::Value { name, text, .. } => self.print(&lines::value(name.as_deref(), text)),
         }

@@ -2,15 +2,16 @@
 
 use crate::events::{Figure, Mark, Panel, Series};
 use crate::plot::axis::Axis;
+use crate::plot::bars::bars;
+use crate::plot::dashes::dashes;
 use crate::plot::error::PlotError;
 use crate::plot::font::text_width;
 use crate::plot::labels::{fitting, spread};
+use crate::plot::names::{LONGEST_NAME, last_value, named, short};
 use crate::plot::palette::{COLORS, Ink};
-use crate::plot::range::bar_slot;
 use crate::plot::scene::{Anchor, Point, Scene, Shape};
 use crate::plot::style::Style;
 use crate::plot::thin::stretches;
-use crate::plot::ticks::measured;
 
 const EDGE: f64 = 24.0;
 const TITLE_SIZE: f64 = 17.0;
@@ -65,7 +66,7 @@ pub fn layout(figure: &Figure, style: &Style) -> Result<Scene, PlotError> {
     let numbers =
         y.iter().flatten().flat_map(|axis| &axis.ticks).map(|tick| text_width(&tick.text, TEXT_SIZE));
     let left = EDGE + numbers.fold(16.0, f64::max) * SLACK + 10.0;
-    let names = figure.panels.iter().flat_map(named).map(|series| name_width(series));
+    let names = figure.panels.iter().flat_map(named).map(name_width);
     let right = EDGE + names.fold(0.0, f64::max);
     let frame_width = (width - left - right).max(80.0);
 
@@ -143,67 +144,6 @@ fn draw_series(scene: &mut Scene, series: &Series, x: &Axis, y: &Axis, frame: Fr
     }
 }
 
-/// A line cut into dashes: a second series of the same colour.
-fn dashes(points: &[Point]) -> Vec<Vec<Point>> {
-    const DASH: f64 = 7.0;
-    const GAP: f64 = 4.0;
-    let mut all = vec![];
-    let mut current = vec![];
-    let mut along = 0.0;
-    for pair in points.windows(2) {
-        let length = (pair[1].0 - pair[0].0).hypot(pair[1].1 - pair[0].1);
-        let mut done = 0.0;
-        while done < length {
-            let at = |share: f64| {
-                (pair[0].0 + (pair[1].0 - pair[0].0) * share, pair[0].1 + (pair[1].1 - pair[0].1) * share)
-            };
-            let left = if along < DASH { DASH - along } else { DASH + GAP - along };
-            let part = left.min(length - done);
-            if along < DASH {
-                if current.is_empty() {
-                    current.push(at(done / length));
-                }
-                current.push(at((done + part) / length));
-            } else if !current.is_empty() {
-                all.push(std::mem::take(&mut current));
-            }
-            done += part;
-            along = if part >= left { if along < DASH { DASH } else { 0.0 } } else { along + part };
-        }
-    }
-    all.push(current);
-    all.retain(|dash| dash.len() > 1);
-    all
-}
-
-/// One bar, as places between the ends of both axes.
-pub struct Bar {
-    pub left: f64,
-    pub right: f64,
-    pub zero: f64,
-    pub end: f64,
-    pub color: usize,
-}
-
-/// The bars of a panel; those of several series stand side by side at their place.
-pub fn bars(figure: &Figure, panel: &Panel, x: &Axis, y: &Axis) -> Vec<Bar> {
-    let series: Vec<&Series> = panel.series.iter().filter(|series| series.mark == Mark::Bars).collect();
-    let (slot, count) = (bar_slot(figure), series.len() as f64);
-    let share = 0.72 / count.max(1.0);
-    let zero = y.place(0.0).unwrap_or(0.0);
-    let mut all = vec![];
-    for (index, series) in series.iter().enumerate() {
-        let offset = (index as f64 - count / 2.0) * share;
-        let bar = |(at, value): &Point| {
-            let left = x.place(at + offset * slot)?;
-            let right = x.place(at + (offset + share) * slot)?;
-            Some(Bar { left, right, zero, end: y.place(*value)?, color: series.color })
-        };
-        all.extend(series.points.iter().filter_map(bar));
-    }
-    all
-}
-
 fn draw_bars(scene: &mut Scene, figure: &Figure, panel: &Panel, x: &Axis, y: &Axis, frame: Frame) {
     for bar in bars(figure, panel, x, y) {
         let (left, end) = frame.point((bar.left, bar.end));
@@ -218,27 +158,11 @@ fn draw_bars(scene: &mut Scene, figure: &Figure, panel: &Panel, x: &Axis, y: &Ax
     }
 }
 
-/// The series that carry a name: not the faint values behind a line of the same name.
-pub fn named(panel: &Panel) -> Vec<&Series> {
-    let covered = |faint: &Series| {
-        let twin = |other: &Series| other.mark != Mark::Faint && other.name == faint.name;
-        faint.mark == Mark::Faint && panel.series.iter().any(twin)
-    };
-    panel.series.iter().filter(|series| !covered(series) && !series.name.is_empty()).collect()
-}
-
 const NAME_GAP: f64 = 10.0;
-pub const LONGEST_NAME: usize = 24;
 
 fn name_width(series: &Series) -> f64 {
-    let value = last_value(series).map_or(0.0, |value| text_width(&value, TEXT_SIZE) + 6.0);
+    let value = last_value(series).map_or(0.0, |value| text_width(&set(&value), TEXT_SIZE) + 6.0);
     NAME_GAP + (text_width(&short(&series.name, LONGEST_NAME), TEXT_SIZE) + value) * SLACK
-}
-
-/// The last number of a series, as it stands beside its name.
-fn last_value(series: &Series) -> Option<String> {
-    let (_, value) = series.points.iter().rfind(|(x, y)| x.is_finite() && y.is_finite())?;
-    (series.mark != Mark::Bars).then(|| set(&measured(*value, 4)))
 }
 
 fn draw_names(scene: &mut Scene, panel: &Panel, x: &Axis, y: &Axis, frame: Frame) {
@@ -266,7 +190,7 @@ fn draw_names(scene: &mut Scene, panel: &Panel, x: &Axis, y: &Axis, frame: Frame
         let after = at + text_width(&name, TEXT_SIZE) * 1.05 + 6.0;
         scene.text((at, baseline), Anchor::Start, TEXT_SIZE, Ink::Series(series.color), name);
         if let Some(value) = last_value(series) {
-            scene.text((after, baseline), Anchor::Start, TEXT_SIZE, Ink::Muted, value);
+            scene.text((after, baseline), Anchor::Start, TEXT_SIZE, Ink::Muted, set(&value));
         }
     }
     if left_out > 0 {
@@ -309,15 +233,6 @@ fn set(text: &str) -> String {
         Some(rest) => format!("\u{2212}{rest}"),
         None => text,
     }
-}
-
-/// A name that leaves room for the picture.
-pub fn short(name: &str, longest: usize) -> String {
-    if name.chars().count() <= longest {
-        return name.into();
-    }
-    let kept: String = name.chars().take(longest - 1).collect();
-    format!("{}…", kept.trim_end())
 }
 
 #[cfg(test)]

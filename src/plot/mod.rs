@@ -4,12 +4,15 @@
 //! drawn by one of the plotters backends. The text is set in one embedded font, so no system font is needed.
 
 pub mod axis;
+pub mod bars;
 pub mod braille;
+pub mod dashes;
 pub mod draw;
 pub mod error;
 pub mod font;
 pub mod labels;
 pub mod layout;
+pub mod names;
 pub mod palette;
 pub mod png;
 pub mod range;

@@ -2,13 +2,14 @@
 
 use crate::events::{Figure, Mark, Panel, Series};
 use crate::plot::axis::Axis;
+use crate::plot::bars::bars;
 use crate::plot::braille::{Canvas, Dots, mark};
 use crate::plot::error::PlotError;
 use crate::plot::labels::spread;
-use crate::plot::layout::{LONGEST_NAME, bars, named, short};
+use crate::plot::names::{LONGEST_NAME, last_value, named, short};
 use crate::plot::scene::Point;
 use crate::plot::thin::stretches;
-use crate::plot::ticks::measured;
+use crate::plot::ticks::Tick;
 use unicode_width::UnicodeWidthStr;
 
 /// What the terminal can show.
@@ -115,9 +116,7 @@ fn panel_lines(
     let row_of = |up: f64| ((1.0 - up) * (screen.rows - 1) as f64).round() as usize;
     (0..screen.rows)
         .map(|row| {
-            let here = |tick: &&crate::plot::ticks::Tick| {
-                y.and_then(|y| y.place(tick.value)).is_some_and(|up| row_of(up) == row)
-            };
+            let here = |tick: &&Tick| y.and_then(|y| y.place(tick.value)).is_some_and(|up| row_of(up) == row);
             let tick = y.and_then(|y| y.ticks.iter().find(here));
             let number = tick.map_or("", |tick| tick.text.as_str());
             let padding = " ".repeat(columns.numbers.saturating_sub(number.width()));
@@ -183,11 +182,6 @@ fn placed_names<'a>(panel: &'a Panel, x: &Axis, y: &Axis, rows: usize) -> Vec<Op
         }
     }
     names
-}
-
-fn last_value(series: &Series) -> Option<String> {
-    let (_, value) = series.points.iter().rfind(|(x, y)| x.is_finite() && y.is_finite())?;
-    (series.mark != Mark::Bars).then(|| measured(*value, 4))
 }
 
 fn label(series: &Series, screen: &Screen) -> String {

@@ -54,9 +54,9 @@ pub fn logarithmic(range: Range, count: usize) -> Vec<Tick> {
 pub fn round_step(least: f64, numbers: Numbers) -> f64 {
     let power = 10f64.powf(least.log10().floor());
     let factors = [1.0, 2.0, 2.5, 5.0, 10.0];
-    let candidates = factors.iter().map(|factor| factor * power);
+    let mut candidates = factors.iter().map(|factor| factor * power);
     let fits = |step: &f64| *step >= least * (1.0 - 1e-9) && (numbers == Numbers::Any || step.fract() == 0.0);
-    match candidates.filter(fits).next() {
+    match candidates.find(fits) {
         Some(step) => step,
         None => least.ceil().max(1.0),
     }
@@ -67,7 +67,7 @@ fn label(values: &[f64]) -> Vec<Tick> {
     let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     let step = values.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
     let step = if step.is_finite() && step > 0.0 { step } else { largest };
-    if largest < 1e-2 || largest >= 1e15 {
+    if !(1e-2..1e15).contains(&largest) {
         return label_each(values);
     }
     let (factor, suffix) = match largest {
