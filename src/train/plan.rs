@@ -96,6 +96,7 @@ pub fn plan(
     let steps = recipe.planned_steps(steps_per_epoch);
     let supervised = material.part.supervised_tokens() as u64;
     let work = Work { config, trained: &trained, footprint, supervised, part: &material.part };
+    let (memory, flops_per_epoch) = (memory(&work, weight_bytes, recipe), work.flops());
     Ok(Plan {
         parameters: config.parameter_count(),
         trainable: trained.values().map(|shape| numel(shape)).sum(),
@@ -110,8 +111,8 @@ pub fn plan(
         steps,
         warmup_steps: recipe.warmup.steps(steps, steps_per_epoch),
         epochs: steps as f64 / steps_per_epoch as f64,
-        memory: memory(config, weight_bytes, recipe, &trained, footprint),
-        flops_per_epoch: work.flops(),
+        memory,
+        flops_per_epoch,
         trained,
     })
 }
@@ -209,34 +210,124 @@ impl Work<'_> {
     }
 }
 
-fn memory(
-    config: &Config,
-    weight_bytes: u64,
-    recipe: &Recipe,
-    trained: &BTreeMap<String, Vec<i64>>,
-    footprint: Footprint,
-) -> Vec<Component> {
-    let trainable = 4 * trained.values().map(|shape| numel(shape)).sum::<u64>();
+/// Bytes while a micro-batch's backward begins: all activations are held, and the logits' gradient is made.
+fn memory(work: &Work, weight_bytes: u64, recipe: &Recipe) -> Vec<Component> {
+    let Work { config, trained, footprint, .. } = work;
+    let trainable = trained.values().map(|shape| numel(shape)).sum::<u64>();
     let tokens = (recipe.batch.micro * footprint.longest) as u64;
+    let layers = (config.num_hidden_layers - work.lowest_trained()).max(0) as u64;
+    let cast = if weight_bytes < FP32 { weight_bytes * trainable } else { 0 };
     vec![
         Component { name: "weights", bytes: weight_bytes * config.parameter_count() },
-        Component { name: "trained", bytes: trainable },
-        Component { name: "gradients", bytes: trainable },
-        Component { name: "moments", bytes: trainable * recipe.optimizer.moments() },
-        Component { name: "activations", bytes: tokens * activation_bytes(config, weight_bytes) },
-        Component { name: "logits", bytes: tokens.min(LOGIT_ROWS) * config.vocab_size as u64 * 4 * 2 },
+        Component { name: "trained", bytes: FP32 * trainable + cast },
+        Component { name: "gradients", bytes: FP32 * trainable },
+        Component { name: "moments", bytes: FP32 * trainable * recipe.optimizer.moments() },
+        Component { name: "activations", bytes: tokens * layers * block_bytes(config, weight_bytes, recipe) },
+        Component { name: "logits", bytes: tokens.min(LOGIT_ROWS) * config.vocab_size as u64 * FP32 * 2 },
     ]
 }
 
-/// Rows of a chunk of logits.
+const FP32: u64 = 4;
+/// Rows of logits that `model/loss.rs` makes at once.
 const LOGIT_ROWS: u64 = 1024;
 
-/// What the graph of a plain forward pass keeps for one token.
-fn activation_bytes(config: &Config, weight_bytes: u64) -> u64 {
+/// What the graph of one block keeps for one token: both residuals and norms, queries, keys, values and what attention
+/// gives, the gate before and after its activation, up, and their product; adapters add what lies between A and B.
+fn block_bytes(config: &Config, weight_bytes: u64, recipe: &Recipe) -> u64 {
     let (d, f) = (config.hidden_size as u64, config.intermediate_size as u64);
     let queries = (config.num_attention_heads * config.head_dim) as u64;
     let keys = (config.num_key_value_heads * config.head_dim) as u64;
-    // Two norms (in, normalised, scaled), q k v turned and not, attention and its product, gate, up, their product.
-    let block = 8 * d + 3 * queries + 4 * keys + 4 * f;
-    config.num_hidden_layers as u64 * block * weight_bytes + 2 * d * 4
+    let mut kept = 4 * d + 2 * queries + 2 * keys + 4 * f;
+    // A trained norm keeps its input scaled but not yet weighted; beside bf16 it works in fp32.
+    let norms = if matches!(recipe.method, Method::Lora { .. }) { 0 } else { 2 * d };
+    let upcast = if weight_bytes < FP32 { 2 * d } else { 0 };
+    if let Method::Lora { settings, .. } = &recipe.method {
+        let targets = LINEAR_MODULES.iter().filter(|module| settings.matches(&module_name(0, module))).count() as u64;
+        kept += targets * 2 * settings.rank as u64;
+    }
+    kept * weight_bytes + (norms + upcast) * FP32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::packing::Packing;
+    use crate::model::lora::LoraSettings;
+    use crate::model::preset::preset;
+    use crate::train::fixtures::{material, part, trainer};
+    use crate::train::recipe::{Batch, Decay, Length, Optimizer, Selection};
+
+    fn smollm2(recipe: &Recipe) -> Plan {
+        let config = preset("smollm2-135m").unwrap();
+        let material = Material { part: part(&[256; 20]), packing: Packing::Off, shuffle: false };
+        plan(&config, 4, &material, recipe).unwrap()
+    }
+
+    fn lora(rank: i64) -> Recipe {
+        let method = Method::lora(LoraSettings { rank, alpha: 16.0, ..LoraSettings::default() });
+        Recipe { batch: Batch { micro: 4, accumulate: 1 }, ..Recipe::new(method) }
+    }
+
+    #[test]
+    fn parameters_are_those_of_the_reference() {
+        let adapters = smollm2(&lora(8));
+        assert_eq!((adapters.parameters, adapters.trainable), (134_515_008, 2_442_240));
+        let full = smollm2(&Recipe::new(Method::Full));
+        assert_eq!((full.trainable, full.trainable_share()), (134_515_008, 1.0));
+        assert_eq!(smollm2(&Recipe::new(Method::LastLayers { count: 2 })).trainable, 2 * 3_540_096);
+    }
+
+    #[test]
+    fn the_plan_trains_what_the_trainer_trains() {
+        let freeze = vec![Selection::freeze("layers 0"), Selection::unfreeze("norms")];
+        for method in [Method::Full, Method::LastLayers { count: 1 }, lora(4).method] {
+            let recipe = Recipe { freeze: freeze.clone(), ..Recipe::new(method) };
+            let run = trainer(material(), recipe.clone());
+            let trained = run.trainables().tensors.iter().filter(|(_, tensor)| tensor.requires_grad());
+            let trained: BTreeMap<String, Vec<i64>> = trained.map(|(name, tensor)| (name.clone(), tensor.size())).collect();
+            let plan = plan(&run.base().config, 4, &material(), &recipe).unwrap();
+            assert_eq!(plan.trained, trained);
+            assert_eq!((plan.steps, plan.steps_per_epoch), (run.planned_steps(), run.steps_per_epoch()));
+        }
+    }
+
+    #[test]
+    fn steps_warmup_and_padding_are_counted() {
+        let plan = plan(&preset("tiny").unwrap(), 4, &material(), &Recipe {
+            length: Length::Epochs(20.0),
+            batch: Batch { micro: 2, accumulate: 2 },
+            ..Recipe::new(Method::Full)
+        })
+        .unwrap();
+        assert_eq!((plan.rows, plan.steps_per_epoch, plan.steps, plan.warmup_steps), (22, 6, 120, 4));
+        assert_eq!(plan.tokens as usize, material().part.tokens());
+        assert!(plan.padding_waste() > 0.0 && plan.padding_waste() < 0.5);
+        assert_eq!(smollm2(&lora(8)).padding_waste(), 0.0);
+    }
+
+    /// 6N + attention for full, 4N + attention + 6 N_lora for LoRA, where N are the linears and the head.
+    #[test]
+    fn operations_follow_the_known_formulas() {
+        let (linears, head) = (30.0 * (3_540_096.0 - 2.0 * 576.0), 49_152.0 * 576.0);
+        let attention = 6.0 * 30.0 * 2.0 * 576.0 * 257.0 / 2.0; // forward and twice backward, half the positions
+        let supervised = smollm2(&lora(8)).supervised as f64 / (20.0 * 256.0);
+        let near = |found: f64, wanted: f64| assert!((found / wanted - 1.0).abs() < 1e-9, "{found} {wanted}");
+        let full = smollm2(&Recipe::new(Method::Full)).flops_per_token();
+        near(full, 6.0 * (linears + head * supervised) + attention);
+        let adapters = smollm2(&lora(8)).flops_per_token();
+        near(adapters, 4.0 * (linears + head * supervised) + attention + 6.0 * 2_442_240.0);
+    }
+
+    #[test]
+    fn memory_follows_the_method_and_the_optimizer() {
+        let bytes = |plan: &Plan, name: &str| plan.memory.iter().find(|part| part.name == name).unwrap().bytes;
+        let adapters = smollm2(&lora(8));
+        assert_eq!(bytes(&adapters, "weights"), 4 * 134_515_008);
+        assert_eq!(bytes(&adapters, "moments"), 8 * 2_442_240);
+        let sgd = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0, nesterov: false, decay: Decay::All };
+        assert_eq!(bytes(&smollm2(&Recipe { optimizer: sgd, ..lora(8) }), "moments"), 0);
+        let last = Recipe { batch: Batch { micro: 4, accumulate: 1 }, ..Recipe::new(Method::LastLayers { count: 3 }) };
+        assert!(bytes(&smollm2(&last), "activations") * 9 < bytes(&adapters, "activations"));
+        assert_eq!(adapters.peak_bytes(), adapters.memory.iter().map(|part| part.bytes).sum::<u64>());
+    }
 }
