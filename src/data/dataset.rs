@@ -3,6 +3,7 @@
 use crate::data::shape::Shape;
 use crate::data::template::ChatTemplate;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A part of a data set.
@@ -84,6 +85,11 @@ pub struct Dataset {
     pub chat_template: Option<ChatTemplate>,
     /// The different labels of labelled rows, sorted.
     pub labels: Vec<String>,
+    /// For each label its tokens as they follow a prompt, with the end token: what a row of another label is
+    /// compared with.
+    pub label_ids: Vec<Vec<u32>>,
+    /// Why what was prepared could not be kept in the cache.
+    pub uncached: Option<String>,
     /// The highest token id: a model's vocabulary must reach beyond it.
     pub highest_id: u32,
 }
@@ -93,10 +99,41 @@ impl Dataset {
         &self.parts[name as usize]
     }
 
+    /// Joins parts that were just prepared, or read from the cache.
+    pub fn new(
+        parts: Vec<Part>,
+        counts: Counts,
+        hash: String,
+        shape: Shape,
+        labels: Vec<String>,
+        chat_template: Option<ChatTemplate>,
+    ) -> Dataset {
+        let highest_id = parts.iter().flat_map(|part| part.ids.iter().copied()).max().unwrap_or(0);
+        let mut parts = parts.into_iter();
+        let parts = PartName::ALL.map(|_| Arc::new(parts.next().unwrap_or_else(|| Part::new(vec![]))));
+        let label_ids = label_tokens(&parts, &labels);
+        Dataset { parts, counts, hash, shape, chat_template, labels, label_ids, uncached: None, highest_id }
+    }
+
     /// The parts that hold examples.
     pub fn part_names(&self) -> Vec<PartName> {
         PartName::ALL.into_iter().filter(|name| !self.part(*name).is_empty()).collect()
     }
+}
+
+/// The tokens of each label, from the row in which they were cut least.
+fn label_tokens(parts: &[Arc<Part>], labels: &[String]) -> Vec<Vec<u32>> {
+    let mut longest: HashMap<&str, &[u32]> = HashMap::new();
+    for part in parts {
+        for index in 0..if labels.is_empty() { 0 } else { part.len() } {
+            let ids = longest.entry(part.row(index).label.unwrap_or_default()).or_default();
+            let completion = part.completion_ids(index);
+            if completion.len() > ids.len() {
+                *ids = completion;
+            }
+        }
+    }
+    labels.iter().map(|label| longest.get(label.as_str()).copied().unwrap_or_default().to_vec()).collect()
 }
 
 /// The tokens of one example. `supervised[i]` says that token `i` is a target; the first never is.

@@ -99,9 +99,12 @@ impl Encoder<'_> {
                 place,
             );
         }
-        let mut ids = self.tokenizer.prompt(&prompt)?;
+        let bos = self.tokenizer.bos.filter(|_| self.tokenizer.adds_bos);
+        let before = self.tokenizer.encode(&prompt)?;
+        let after = self.continuation(&before, &prompt, &completion)?;
+        let mut ids: Vec<u32> = bos.into_iter().chain(before).collect();
         let prompt_tokens = ids.len();
-        ids.extend(self.continuation(&prompt, &completion)?);
+        ids.extend(after);
         ids.extend(self.tokenizer.eos.filter(|_| self.eos));
         let (on_prompt, on_completion) =
             (is_target(self.loss_on, "user"), is_target(self.loss_on, "assistant"));
@@ -113,10 +116,9 @@ impl Encoder<'_> {
 
     /// The completion's tokens as they follow the prompt's: the two together where the prompt's tokens stay the
     /// same, else apart, so that training always sees the prompt as generation will.
-    fn continuation(&self, prompt: &str, completion: &str) -> Result<Vec<u32>, DataError> {
-        let before = self.tokenizer.encode(prompt)?;
+    fn continuation(&self, before: &[u32], prompt: &str, completion: &str) -> Result<Vec<u32>, DataError> {
         let together = self.tokenizer.encode(&[prompt, completion].concat())?;
-        match together.strip_prefix(before.as_slice()) {
+        match together.strip_prefix(before) {
             Some(continuation) => Ok(continuation.to_vec()),
             None => self.tokenizer.encode(completion),
         }

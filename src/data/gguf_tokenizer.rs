@@ -234,3 +234,126 @@ fn merges_by_score(vocabulary: &Vocabulary) -> Merges {
     ranked.sort_by(|left, right| right.0.total_cmp(&left.0).then((right.1, right.2).cmp(&(left.1, left.2))));
     ranked.into_iter().map(|(_, _, _, left, right)| (left.to_string(), right.to_string())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::stream::StreamDecoder;
+    use crate::data::template::{Ending, Message};
+    use crate::data::tokenizer::SpecialTokens;
+    use serde_json::Value;
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    struct Case {
+        text: String,
+        ids: Vec<u32>,
+    }
+
+    /// A vocabulary of which only the tokens that its cases can touch are kept, each with its own id.
+    fn fixture(name: &str) -> (Vocabulary, Value) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data").join(name);
+        let mut fixture: Value = serde_json::from_slice(&std::fs::read(path).expect("read")).expect("JSON");
+        let size = fixture["vocabulary_size"].as_u64().expect("a size") as usize;
+        let kept: BTreeMap<usize, String> = serde_json::from_value(fixture["tokens"].take()).expect("tokens");
+        let tokens: Vec<String> = (0..size)
+            .map(|id| kept.get(&id).cloned().unwrap_or_else(|| format!("<left out {id}>")))
+            .collect();
+        let numbers = |value: &Value, otherwise: f64| -> Vec<f64> {
+            let known: BTreeMap<usize, f64> = serde_json::from_value(value.clone()).unwrap_or_default();
+            (0..size).map(|id| known.get(&id).copied().unwrap_or(otherwise)).collect()
+        };
+        let mut kinds: Vec<i64> =
+            numbers(&fixture["kinds"], 1.0).into_iter().map(|kind| kind as i64).collect();
+        for control in fixture["controls"].as_array().into_iter().flatten() {
+            kinds[control.as_u64().expect("an id") as usize] = CONTROL;
+        }
+        let scores = numbers(&fixture["scores"], -1e9);
+        fixture["tokens"] = Value::Array(vec![]);
+        fixture["kinds"] = Value::Array(vec![]);
+        fixture["scores"] = Value::Array(vec![]);
+        let vocabulary = serde_json::from_value(fixture.clone()).expect("a vocabulary");
+        (Vocabulary { tokens, kinds, scores, ..vocabulary }, fixture)
+    }
+
+    fn cases(fixture: &Value) -> Vec<Case> {
+        let cases = fixture["cases"].as_array().expect("cases");
+        let case = |case: &Value| Case {
+            text: case["text"].as_str().expect("a text").into(),
+            ids: serde_json::from_value(case["ids"].clone()).expect("ids"),
+        };
+        cases.iter().map(case).collect()
+    }
+
+    fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+        let mut decoder = StreamDecoder::new(tokenizer, &[]).expect("decodes");
+        let pieces: String = ids.iter().map(|id| decoder.push(*id).expect("decodes")).collect();
+        pieces + &decoder.finish().expect("decodes")
+    }
+
+    #[test]
+    fn smollm2_reaches_every_reference_case() {
+        let (vocabulary, fixture) = fixture("smollm2.json");
+        let tokenizer = Tokenizer::from_vocabulary(&vocabulary).expect("a tokenizer");
+        for case in cases(&fixture) {
+            assert_eq!(tokenizer.encode(&case.text).expect("encodes"), case.ids, "{}", case.text);
+            assert_eq!(tokenizer.decode(&case.ids, SpecialTokens::Keep).expect("decodes"), case.text);
+            let quiet = tokenizer.decode(&case.ids, SpecialTokens::Skip).expect("decodes");
+            assert_eq!(streamed(&tokenizer, &case.ids), quiet);
+            let marked = tokenizer.encode_with_ranges(&case.text).expect("encodes");
+            assert_eq!(marked.ids, case.ids);
+            assert!(marked.ranges.windows(2).all(|pair| pair[0].1 <= pair[1].1), "ranges go forward");
+        }
+        let wiki = fixture["wiki"]["text"].as_str().expect("a text");
+        let expected: Vec<u32> = serde_json::from_value(fixture["wiki"]["ids"].clone()).expect("ids");
+        let ids = tokenizer.encode(wiki).expect("encodes");
+        // The text is cut in the middle of a word, so its last tokens differ.
+        assert_eq!(ids[..ids.len() - 3], expected[..ids.len() - 3]);
+        assert_eq!((tokenizer.vocabulary_size(), tokenizer.bos, tokenizer.eos), (49152, Some(1), Some(2)));
+        assert_eq!((tokenizer.stops.as_slice(), tokenizer.adds_bos), ([0, 2].as_slice(), false));
+    }
+
+    #[test]
+    fn smollm2_renders_its_own_template() {
+        let (vocabulary, fixture) = fixture("smollm2.json");
+        let tokenizer = Tokenizer::from_vocabulary(&vocabulary).expect("a tokenizer");
+        let template = tokenizer.chat_template.clone().expect("a template");
+        let messages = [Message::new("user", "Write a short poem about the sea.")];
+        let text = template.render(&messages, Ending::AwaitsAnswer).expect("renders");
+        let case = cases(&fixture).into_iter().find(|case| case.text == text).expect("a case");
+        assert_eq!(tokenizer.chat(&template, &messages).expect("encodes"), case.ids);
+    }
+
+    #[test]
+    fn sentencepiece_reaches_its_own_ids() {
+        let (vocabulary, fixture) = fixture("sentencepiece.json");
+        let tokenizer = Tokenizer::from_vocabulary(&vocabulary).expect("a tokenizer");
+        for case in cases(&fixture) {
+            assert_eq!(tokenizer.encode(&case.text).expect("encodes"), case.ids, "{}", case.text);
+            assert_eq!(tokenizer.decode(&case.ids, SpecialTokens::Skip).expect("decodes"), case.text);
+            assert_eq!(streamed(&tokenizer, &case.ids), case.text);
+        }
+        assert_eq!(tokenizer.prompt("x").expect("encodes")[0], tokenizer.bos.expect("a bos"));
+    }
+
+    #[test]
+    fn a_vocabulary_that_cannot_be_used_says_why() {
+        let message = |vocabulary: Vocabulary| {
+            Tokenizer::from_vocabulary(&vocabulary).expect_err("refused").to_string()
+        };
+        let gpt2 = Vocabulary {
+            model: "gpt2".into(),
+            tokens: vec!["a".into(), "b".into()],
+            ..Vocabulary::default()
+        };
+        let unknown = Vocabulary { pre: Some("nonesuch".into()), ..gpt2.clone() };
+        assert!(message(unknown).starts_with("pre-tokenizer `nonesuch` is not known"));
+        assert!(
+            message(Vocabulary { merges: vec!["a".into()], ..gpt2.clone() })
+                .contains("merge `a` is not two pieces")
+        );
+        assert!(message(Vocabulary { merges: vec!["a c".into()], ..gpt2.clone() }).contains("c"));
+        let bert = Vocabulary { model: "bert".into(), ..gpt2 };
+        assert!(message(bert).contains("its kind is `bert`; known are `gpt2` and `llama`"));
+    }
+}

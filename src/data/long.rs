@@ -13,7 +13,7 @@ const PROBES: [(&str, &str); 4] =
 
 /// The tokens of a text of any length.
 pub fn encode_long(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, DataError> {
-    if text.len() < 2 * PIECE || !breaks_at_newlines(tokenizer)? {
+    if text.len() < 2 * PIECE || !breaks_between_words(tokenizer)? {
         return tokenizer.encode(text);
     }
     let pieces: Result<Vec<_>, _> =
@@ -21,7 +21,7 @@ pub fn encode_long(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, DataEr
     Ok(pieces?.concat())
 }
 
-fn breaks_at_newlines(tokenizer: &Tokenizer) -> Result<bool, DataError> {
+fn breaks_between_words(tokenizer: &Tokenizer) -> Result<bool, DataError> {
     for (left, right) in PROBES {
         let apart = [tokenizer.encode(left)?, tokenizer.encode(right)?].concat();
         if tokenizer.encode(&[left, right].concat())? != apart {
@@ -31,14 +31,17 @@ fn breaks_at_newlines(tokenizer: &Tokenizer) -> Result<bool, DataError> {
     Ok(true)
 }
 
-/// Pieces that begin with a newline after a letter.
+/// Pieces that begin with the space between two words.
 fn pieces(text: &str) -> Vec<&str> {
     let bytes = text.as_bytes();
     let mut pieces = vec![];
     let mut begin = 0;
     while bytes.len() - begin > PIECE {
-        let is_break = |place: &usize| bytes[*place] == b'\n' && bytes[*place - 1].is_ascii_lowercase();
-        let Some(end) = (begin + PIECE..bytes.len()).find(is_break) else { break };
+        let is_break = |place: &usize| {
+            let [before, space, after] = [bytes[*place - 1], bytes[*place], bytes[*place + 1]];
+            matches!(space, b' ' | b'\n') && before.is_ascii_lowercase() && after.is_ascii_lowercase()
+        };
+        let Some(end) = (begin + PIECE..bytes.len() - 1).find(is_break) else { break };
         pieces.push(&text[begin..end]);
         begin = end;
     }
@@ -56,7 +59,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
         let tokenizer = Tokenizer::from_folder(&folder).expect("a tokenizer");
         let text: String =
-            (0..9000).map(|line| format!("Line {line}, and more of it\n\n  some\nmore.\n")).collect();
+            (0..9000).map(|line| format!("Line {line}, and more of it\n\n  some\nmore.\nAnd")).collect();
         assert!(pieces(&text).len() > 3);
         assert_eq!(
             encode_long(&tokenizer, &text).expect("encodes"),

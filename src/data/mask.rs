@@ -24,7 +24,8 @@ pub fn mask(
 ) -> Result<Masked, DataError> {
     let text = template.render(messages, Ending::Closed)?;
     if *loss_on == LossOn::All {
-        return Ok(Masked { targets: vec![0..text.len()], text });
+        let whole = 0..text.len();
+        return Ok(Masked { targets: Vec::from([whole]), text });
     }
     let mut targets = vec![];
     for (index, message) in messages.iter().enumerate().skip(answers_from) {

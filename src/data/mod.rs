@@ -14,6 +14,7 @@ pub mod dataset;
 pub mod encode;
 pub mod encoding;
 pub mod error;
+pub mod export;
 pub mod folder;
 pub mod gguf_tokenizer;
 pub mod json;

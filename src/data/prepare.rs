@@ -17,7 +17,6 @@ use crate::files::hash::{file_sha256, sha256};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Records encoded between two reports of progress.
 const CHUNK: usize = 256;
@@ -48,19 +47,16 @@ pub fn prepare(
     let (parts, counts) = encode(specification, tokenizer, template.as_ref(), rows, &files, observe)?;
     let source = template.map(|template| template.source().to_string());
     let header = Header::new(hash, shape, counts, labels, source);
-    if let Some(path) = cached {
-        store::write(&path, header.clone(), &parts.iter().collect::<Vec<_>>())?;
-    }
-    dataset(header, parts, tokenizer)
+    let kept = cached.map(|path| store::write(&path, header.clone(), &parts));
+    let dataset = dataset(header, parts, tokenizer)?;
+    let uncached = kept.and_then(Result::err).map(|error| error.to_string());
+    Ok(Dataset { uncached, ..dataset })
 }
 
 fn dataset(header: Header, parts: Vec<Part>, tokenizer: &Tokenizer) -> Result<Dataset, DataError> {
-    let template = header.template.map(|source| ChatTemplate::new(&source, &tokenizer.token_texts()));
-    let highest_id = parts.iter().flat_map(|part| part.ids.iter().copied()).max().unwrap_or(0);
-    let mut parts = parts.into_iter();
-    let parts = PartName::ALL.map(|_| Arc::new(parts.next().unwrap_or_else(|| Part::new(vec![]))));
-    let (counts, hash, shape, labels) = (header.counts, header.hash, header.shape, header.labels);
-    Ok(Dataset { parts, counts, hash, shape, chat_template: template.transpose()?, labels, highest_id })
+    let Header { hash, shape, counts, labels, template, .. } = header;
+    let template = template.map(|source| ChatTemplate::new(&source, &tokenizer.token_texts())).transpose()?;
+    Ok(Dataset::new(parts, counts, hash, shape, labels, template))
 }
 
 /// What decides every token: equal identities give equal data sets.
@@ -340,6 +336,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_that_cannot_be_written_stops_nothing() {
+        let place = Place::new();
+        let specification = place.specification("a.jsonl", &pairs(20));
+        let file = place.write("file", "where the cache should be");
+        let dataset = prepare(&specification, &tiny(), Some(&file), &mut |_| true).expect("prepared");
+        assert!(dataset.uncached.is_some_and(|why| why.contains("data")));
+    }
+
+    #[test]
     fn labelled_rows_keep_their_labels() {
         let place = Place::new();
         let specification =
@@ -352,6 +357,7 @@ mod tests {
         let part = dataset.part(PartName::Train);
         assert_eq!(part.row(1).label, Some("sad"));
         assert_eq!(part.completion_ids(1), [115, 97, 100, 257]);
+        assert_eq!(dataset.label_ids[1], [115, 97, 100, 257]);
     }
 
     #[test]

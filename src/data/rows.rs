@@ -47,7 +47,7 @@ pub fn read(
                 return Ok(ControlFlow::Break(()));
             }
             rows.counts.read += 1;
-            if rows.counts.read % CHUNK == 0 {
+            if rows.counts.read.is_multiple_of(CHUNK) {
                 report(observe, rows.counts.read, 0, "reading")?;
             }
             let Found::Row(fields) = found else {

@@ -1,8 +1,8 @@
 //! A prepared data set as a cache file: written atomically, checked when read, rebuilt when it does not hold.
 
 use crate::data::dataset::{Counts, Part};
-use crate::data::error::DataError;
 use crate::data::shape::Shape;
+use crate::files::FilesError;
 use crate::files::atomic;
 use crate::files::hash::sha256;
 use serde::{Deserialize, Serialize};
@@ -51,20 +51,19 @@ pub fn path(cache: &Path, hash: &str) -> PathBuf {
     cache.join("data").join(format!("{hash}.tokens"))
 }
 
-pub fn write(path: &Path, mut header: Header, parts: &[&Part]) -> Result<(), DataError> {
-    header.parts = parts.iter().map(|part| part.header()).collect();
+pub fn write(path: &Path, mut header: Header, parts: &[Part]) -> Result<(), FilesError> {
+    header.parts = parts.iter().map(Part::header).collect();
     let json = serde_json::to_vec(&header).map_err(std::io::Error::other);
-    let json = json.map_err(|source| DataError::Unreadable { path: path.into(), source })?;
+    let json = json.map_err(|reason| FilesError::from_io("write", path, reason))?;
     let mut bytes = MAGIC.to_vec();
     bytes.extend((json.len() as u64).to_le_bytes());
     bytes.extend(json);
     parts.iter().for_each(|part| part.write(&mut bytes));
     bytes.extend(sha256(&bytes).into_bytes());
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|source| DataError::Unreadable { path: folder.into(), source })?;
+        std::fs::create_dir_all(folder).map_err(|reason| FilesError::from_io("write", folder, reason))?;
     }
-    Ok(atomic::write(path, &bytes)?)
+    atomic::write(path, &bytes)
 }
 
 /// The header and parts of a file that is whole; none otherwise, whatever is wrong with it.
@@ -154,7 +153,7 @@ mod tests {
         let path = path(folder.path(), "abc");
         let counts = Counts { read: 2, ..Counts::default() };
         let header = Header::new("abc".into(), Shape::Completion, counts, vec!["l".into()], None);
-        write(&path, header, &[&part(), &Part::new(vec![])]).expect("written");
+        write(&path, header, &[part(), Part::new(vec![])]).expect("written");
         let (header, parts) = read(&path, "abc").expect("whole");
         assert_eq!((header.counts.read, header.labels), (2, vec!["l".to_string()]));
         assert_eq!(parts, [part(), Part::new(vec![])]);

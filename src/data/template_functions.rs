@@ -59,33 +59,41 @@ fn fixed_date(format: &str) -> String {
 
 /// JSON as Python's `json.dumps(ensure_ascii=False)` spaces it.
 fn write_json(value: &Value, indent: Option<usize>, depth: usize, text: &mut String) -> Result<(), Error> {
-    let mut pieces: Vec<(Option<Value>, Value)> = vec![];
-    let (open, close) = match value.kind() {
+    match value.kind() {
         ValueKind::Map => {
-            for key in value.try_iter()? {
-                let item = value.get_item(&key)?;
-                pieces.push((Some(key), item));
-            }
-            ('{', '}')
+            let item = |key: Value| Ok((Some(key.clone()), value.get_item(&key)?));
+            let items: Result<Vec<_>, Error> = value.try_iter()?.map(item).collect();
+            return write_items(items?, ['{', '}'], indent, depth, text);
         }
         ValueKind::Seq | ValueKind::Iterable => {
-            pieces.extend(value.try_iter()?.map(|item| (None, item)));
-            ('[', ']')
+            let items = value.try_iter()?.map(|item| (None, item)).collect();
+            return write_items(items, ['[', ']'], indent, depth, text);
         }
-        ValueKind::Undefined | ValueKind::None => return Ok(text.push_str("null")),
-        ValueKind::Bool => return Ok(text.push_str(if value.is_true() { "true" } else { "false" })),
-        ValueKind::Number => return Ok(text.push_str(&value.to_string())),
-        _ => return Ok(write_string(&value.to_string(), text)),
-    };
-    text.push(open);
+        ValueKind::Undefined | ValueKind::None => text.push_str("null"),
+        ValueKind::Bool => text.push_str(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Number => text.push_str(&value.to_string()),
+        _ => write_string(&value.to_string(), text),
+    }
+    Ok(())
+}
+
+/// A list, or a map whose items have keys.
+fn write_items(
+    items: Vec<(Option<Value>, Value)>,
+    [open, close]: [char; 2],
+    indent: Option<usize>,
+    depth: usize,
+    text: &mut String,
+) -> Result<(), Error> {
     let line = |text: &mut String, depth: usize| {
         if let Some(indent) = indent {
             text.push('\n');
             text.extend(std::iter::repeat_n(' ', indent * depth));
         }
     };
-    let empty = pieces.is_empty();
-    for (index, (key, item)) in pieces.into_iter().enumerate() {
+    let empty = items.is_empty();
+    text.push(open);
+    for (index, (key, item)) in items.into_iter().enumerate() {
         if index > 0 {
             text.push_str(if indent.is_some() { "," } else { ", " });
         }

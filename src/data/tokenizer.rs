@@ -18,7 +18,7 @@ pub enum SpecialTokens {
 }
 
 #[derive(Clone, Debug)]
-enum Coder {
+pub(super) enum Coder {
     Pieces(Box<tokenizers::Tokenizer>),
     /// A token for each byte, then bos, eos and pad.
     Bytes,
@@ -37,7 +37,7 @@ pub struct Encoding {
 /// A vocabulary with its rules, and what the model's folder says about it.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    coder: Coder,
+    pub(super) coder: Coder,
     vocabulary_size: usize,
     hash: String,
     pub bos: Option<u32>,
