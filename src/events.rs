@@ -304,7 +304,7 @@ pub struct Figure {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event {
-    Version { schema: &'static str, ltune: &'static str, libtorch: &'static str },
+    Version { schema: &'static str, ltune: &'static str, libtorch: String },
     Diagnostic(Diagnostic),
     /// A whole line or lines, without the last newline.
     Text { text: String },
@@ -318,8 +318,14 @@ pub enum Event {
     /// `path` when it was written to a file, else to be shown.
     Figure { path: Option<String>, figure: Figure },
     /// Something was written: a model, an adapter, a checkpoint.
-    Saved { name: String, path: String },
-    Value { name: Option<String>, value: serde_json::Value },
+    Saved {
+        name: String,
+        path: String,
+        /// How it was verified; empty when it was not.
+        note: String,
+    },
+    /// `text` is the value as people read it.
+    Value { name: Option<String>, text: String, value: serde_json::Value },
 }
 
 /// A front end: turns events into its own form.

@@ -1,6 +1,6 @@
 //! The command line: which scripts to run and how; each subcommand is one function.
 
-use crate::events::{Cancel, Diagnostic, Out, Sink, Sources};
+use crate::events::{Cancel, Diagnostic, Out, Sink};
 use crate::frontends::color::ColorChoice;
 use crate::frontends::json::JsonSink;
 use crate::frontends::outlet::Outlet;
@@ -152,7 +152,7 @@ impl Options {
         out.emit(crate::events::Event::Version {
             schema: "1.0",
             ltune: env!("CARGO_PKG_VERSION"),
-            libtorch: crate::torch::LIBTORCH_VERSION,
+            libtorch: crate::torch::processor::torch_version(),
         });
         out
     }
@@ -210,8 +210,8 @@ fn reformat(files: &[PathBuf], only_check: bool, options: &Options) -> u8 {
     let Some(units) = read_all(files, &mut out) else { return USAGE };
     let mut code = 0;
     for (unit, path) in units.into_iter().zip(files) {
-        let source = out.sources.add(unit.name.clone(), unit.text.clone());
-        match format(&unit.text, source) {
+        out.sources.add(unit.name.clone(), unit.text.clone());
+        match format(&unit.text) {
             Err(diagnostics) => {
                 diagnostics.into_iter().for_each(|diagnostic| out.diagnostic(diagnostic));
                 code = REJECTED;
@@ -291,20 +291,15 @@ fn read(file: &Path, out: &mut Out) -> Option<Unit> {
 
 /// Ctrl-C and a polite `kill` ask the work to stop at a whole step; a second one aborts the step, a third the program.
 fn interrupt_on_signal(cancel: &Cancel) {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        let cancel = cancel.clone();
-        // Sound: the closure touches one atomic and, the third time, ends the process with an async-signal-safe call.
-        let _ = crate::torch::signals::on_signal(signal, move || {
+    let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+    let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) else { return };
+    let cancel = cancel.clone();
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
             if cancel.abort() {
                 signal_hook::low_level::exit(INTERRUPTED.into());
             }
             cancel.request();
-        });
-    }
-}
-
-/// The sources of a diagnostic that has no place.
-#[allow(dead_code)]
-fn no_sources() -> Sources {
-    Sources::default()
+        }
+    });
 }

@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_other_events_keep_the_words_of_the_contract() {
-        let version = Event::Version { schema: "1.0", ltune: "0.1.0", libtorch: "2.11.0" };
+        let version = Event::Version { schema: "1.0", ltune: "0.1.0", libtorch: "2.11.0".into() };
         assert_eq!(text(version), r#"{"type":"version","schema":"1.0","ltune":"0.1.0","libtorch":"2.11.0"}"#);
         let evaluation = Evaluation {
             model: "base".into(),

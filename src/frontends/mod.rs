@@ -1,11 +1,14 @@
 //! Front ends: each turns the events of a session into its own form.
 
 pub mod color;
+pub mod command_line;
+pub mod doctor;
 pub mod json;
 pub mod lines;
 pub mod outlet;
 pub mod progress;
 pub mod render;
+pub mod samples;
 pub mod script;
 pub mod tables;
 pub mod thinning;

@@ -21,6 +21,9 @@ pub struct LoraSettings {
     pub rank_stabilized: bool,
 }
 
+/// A module's name and its `[out, in]`.
+pub type Module = (String, (i64, i64));
+
 impl Default for LoraSettings {
     fn default() -> LoraSettings {
         let targets = LINEAR_MODULES.iter().map(ToString::to_string).collect();
@@ -43,15 +46,14 @@ impl LoraSettings {
     }
 
     /// The modules to adapt with their `[out, in]`; every target must match one.
-    pub fn modules(&self, base: &Base) -> Result<Vec<(String, (i64, i64))>, ModelError> {
+    pub fn modules(&self, base: &Base) -> Result<Vec<Module>, ModelError> {
         if self.rank < 1 {
             return Err(ModelError::RankTooSmall { rank: self.rank });
         }
         let config = &base.config;
         let layers = 0..config.num_hidden_layers;
         let all = layers.flat_map(|layer| LINEAR_MODULES.map(|module| (module_name(layer, module), module)));
-        let all: Vec<(String, (i64, i64))> =
-            all.map(|(name, module)| (name, config.linear_shape(module))).collect();
+        let all: Vec<Module> = all.map(|(name, module)| (name, config.linear_shape(module))).collect();
         for target in &self.targets {
             let alone = LoraSettings { targets: vec![target.clone()], ..self.clone() };
             if !all.iter().any(|(module, _)| alone.matches(module)) {

@@ -1,7 +1,7 @@
 //! Adapters as PEFT keeps them: `adapter_config.json` beside `adapter_model.safetensors`.
 
+use crate::files::atomic;
 use crate::files::safetensors::{self, Archive, Dtype};
-use crate::files::{FilesError, atomic};
 use crate::model::ModelError;
 use crate::model::base::{Base, Origin};
 use crate::model::config::LINEAR_MODULES;
@@ -9,7 +9,7 @@ use crate::model::load::to_tensor;
 use crate::model::lora::{self, LoraSettings};
 use crate::model::trainables::Trainables;
 use crate::torch::raw;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -100,9 +100,24 @@ pub fn write_folder(
         let mut text =
             serde_json::to_string_pretty(&config(settings, base_name)).expect("a JSON value is written");
         text.push('\n');
-        Ok::<(), FilesError>(atomic::write(&temporary.join(CONFIG), text.as_bytes())?)
+        atomic::write(&temporary.join(CONFIG), text.as_bytes())
     })?;
     Ok(())
+}
+
+/// Reads an adapter back that was just written: every number must be the same.
+pub fn verify(path: &Path, base: &Base, trainables: &Trainables) -> Result<(), ModelError> {
+    let read = read(path, base)?;
+    let same = read.tensors.len() == trainables.tensors.len()
+        && read
+            .tensors
+            .iter()
+            .all(|(name, tensor)| trainables.get(name).is_some_and(|ours| ours.equal(tensor)));
+    if same {
+        return Ok(());
+    }
+    let reason = "differs from the run when it is read back".to_string();
+    Err(ModelError::Adapter { path: path.to_path_buf(), reason })
 }
 
 /// Which base an adapter says it belongs to, by hash, if it was written here.
@@ -241,12 +256,6 @@ fn targets(config: &Value, modules: &BTreeSet<&str>) -> Vec<String> {
     known.chain(other).collect()
 }
 
-/// A JSON object, for tests that bend one field.
-#[cfg(test)]
-fn object(value: &mut Value) -> &mut Map<String, Value> {
-    value.as_object_mut().expect("an object")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,7 +318,7 @@ mod tests {
         let text = std::fs::read(&file).unwrap();
         let bent = |field: &str, value: Value| {
             let mut config: Value = serde_json::from_slice(&text).unwrap();
-            object(&mut config).insert(field.to_string(), value);
+            config[field] = value;
             std::fs::write(&file, config.to_string()).unwrap();
             read_folder(&path).map(|_| ()).unwrap_err().to_string()
         };

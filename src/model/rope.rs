@@ -102,7 +102,8 @@ impl RopeScaling {
                 refuse(format!("low_freq_factor {low}, high_freq_factor {high}"), "0 < low < high is needed")
             }
             RopeScaling::Factors { factors }
-                if factors.len() as i64 * 2 != head_dim || factors.iter().any(|factor| !(*factor > 0.0)) =>
+                if factors.len() as i64 * 2 != head_dim
+                    || factors.iter().any(|factor| factor.is_nan() || *factor <= 0.0) =>
             {
                 refuse(format!("{} factors", factors.len()), "one above 0 for each pair of a head is needed")
             }

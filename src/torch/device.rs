@@ -38,6 +38,14 @@ pub fn describe(device: Device) -> String {
     }
 }
 
+/// Why there is no CUDA device, for people.
+pub fn why_no_cuda() -> String {
+    match cuda(0) {
+        Ok(_) => "usable".to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
 /// How many CUDA devices can be used; opens the library if a driver is there.
 pub fn cuda_devices() -> usize {
     if open_cuda().is_err() || !Cuda::is_available() {

@@ -36,6 +36,12 @@ pub fn is_enabled() -> bool {
     unsafe { shim::ltune_grad_mode() != 0 }
 }
 
+/// Lets operations build graphs again: after a panic was caught, whatever it left behind.
+pub fn enable() {
+    // SAFETY: sets a thread-local flag.
+    unsafe { shim::ltune_set_grad_mode(1) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

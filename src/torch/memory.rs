@@ -5,12 +5,15 @@
 pub fn tune_allocator() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        const LARGEST: i32 = i32::MAX; // glibc takes an int: the largest size that stays on the heap
+        // The threshold alone will not do: glibc caps it at 32 MiB, and a block of logits is larger.
+        const NO_BLOCKS: i32 = 0;
+        const NEVER: i32 = i32::MAX;
+        const STEP: i32 = 64 << 20;
         // SAFETY: mallopt only sets parameters of the allocator; wrong ones are ignored.
         unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST);
-            libc::mallopt(libc::M_TRIM_THRESHOLD, LARGEST);
-            libc::mallopt(libc::M_TOP_PAD, 256 << 20);
+            libc::mallopt(libc::M_MMAP_MAX, NO_BLOCKS);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, NEVER);
+            libc::mallopt(libc::M_TOP_PAD, STEP);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! libtorch's messages, cut to the part that a person can use.
 
 use crate::torch::TorchError;
+use std::any::Any;
 
 /// The message without the stack and place that C++ adds.
 pub fn cut(text: &str) -> String {
@@ -25,6 +26,16 @@ pub fn error(text: &str) -> TorchError {
     TorchError::Operation(text)
 }
 
+/// The error that a caught panic stands for, if it was one of tch's: its plain operations panic with libtorch's message.
+pub fn of_panic(payload: &(dyn Any + Send)) -> Option<TorchError> {
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())?;
+    let (_, message) = text.split_once("value: Torch(\"")?;
+    Some(error(&message.replace("\\n", "\n").replace("\\\"", "\"")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +53,15 @@ mod tests {
             error("DefaultCPUAllocator: can't allocate memory: you tried"),
             TorchError::OutOfMemory(_)
         ));
+    }
+
+    #[test]
+    fn a_panic_of_tch_is_read() {
+        let payload =
+            std::panic::catch_unwind(|| tch::Tensor::from_slice(&[1f32, 2.0]).view([3])).unwrap_err();
+        let error = of_panic(payload.as_ref()).unwrap().to_string();
+        assert_eq!(error, "libtorch: shape '[3]' is invalid for input of size 2");
+        let other = std::panic::catch_unwind(|| panic!("mine")).unwrap_err();
+        assert!(of_panic(other.as_ref()).is_none());
     }
 }

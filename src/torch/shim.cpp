@@ -129,4 +129,6 @@ const char* ltune_cpu_capability() {
 
 int ltune_grad_mode() { return c10::GradMode::is_enabled() ? 1 : 0; }
 
+void ltune_set_grad_mode(int on) { c10::GradMode::set_enabled(on != 0); }
+
 }  // extern "C"

@@ -28,4 +28,5 @@ char* ltune_set_onednn_float32(int reduced);
 char* ltune_set_deterministic(int on);
 const char* ltune_cpu_capability();
 int ltune_grad_mode();
+void ltune_set_grad_mode(int on);
 }

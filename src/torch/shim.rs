@@ -53,6 +53,7 @@ unsafe extern "C" {
     pub(super) fn ltune_set_deterministic(on: c_int) -> *mut c_char;
     pub(super) fn ltune_cpu_capability() -> *const c_char;
     pub(super) fn ltune_grad_mode() -> c_int;
+    pub(super) fn ltune_set_grad_mode(on: c_int);
 }
 
 /// The handles of tensors, in order. They live as long as the tensors are borrowed.

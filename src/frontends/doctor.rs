@@ -1,0 +1,41 @@
+//! `ltune doctor`: what ltune runs on, and whether it is well.
+
+use crate::events::{Event, Out, Table};
+use crate::files::{cache, samples};
+use crate::torch::{device, memory, processor};
+use crate::units::Bytes;
+
+/// Emits one table; nothing is fetched or written.
+pub fn report(out: &mut Out) {
+    let mut table = Table::new("", &["what", "found"]);
+    let mut row = |what: &str, text: String| table.row([what.to_string(), text]);
+    row("ltune", env!("CARGO_PKG_VERSION").to_string());
+    row("libtorch", format!("{} in {}", processor::torch_version(), env!("LTUNE_LIBTORCH")));
+    match processor::prepare() {
+        Ok(found) => {
+            row("threads", found.threads.to_string());
+            row("processor", found.capability.clone());
+            row("f32 products", format!("{:?}, relative error {:.1e}", found.math, found.error));
+        }
+        Err(error) => row("processor", crate::session::sentence(&error)),
+    }
+    row("cpu", device::describe(tch::Device::Cpu));
+    match device::cuda_devices() {
+        0 => row("cuda", device::why_no_cuda()),
+        count => (0..count).for_each(|index| row("cuda", device::describe(tch::Device::Cuda(index)))),
+    }
+    if let Some(bytes) = memory::available() {
+        row("free memory", Bytes(bytes).to_string());
+    }
+    match cache::folder() {
+        Ok(folder) => row("cache", folder.display().to_string()),
+        Err(error) => row("cache", crate::session::sentence(&error)),
+    }
+    let held: Vec<&str> = samples::SAMPLES
+        .iter()
+        .map(|sample| sample.name)
+        .filter(|name| samples::cached(name).is_some())
+        .collect();
+    row("samples", if held.is_empty() { "none fetched yet".to_string() } else { held.join(", ") });
+    out.emit(Event::Table(table));
+}

@@ -1,0 +1,136 @@
+//! What nouns define: pure values, made by a check, held by the session and by the runs that use them.
+
+use crate::data::specification::Specification;
+use crate::data::shape::Shape;
+use crate::language::value::Settings;
+use crate::model::config::Config;
+use crate::train::recipe::Recipe;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// A `model`.
+#[derive(Clone, Debug)]
+pub struct ModelDefinition {
+    pub name: String,
+    pub origin: ModelOrigin,
+    pub tokenizer: TokenizerOrigin,
+    pub dtype: Precision,
+    /// As written: `auto`, `cpu`, `cuda`, `cuda:1`.
+    pub device: String,
+    /// Known without fetching or loading anything, where it is.
+    pub config: Option<Config>,
+    pub settings: Settings,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelOrigin {
+    Folder(PathBuf),
+    Gguf(PathBuf),
+    /// A known sample; fetched when it is first needed.
+    Sample(String),
+    Random { seed: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum TokenizerOrigin {
+    /// The one that comes with the weights.
+    Model,
+    /// A folder, a tokenizer.json or a GGUF file.
+    Path(PathBuf),
+    Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// f32 on the CPU, bf16 on CUDA.
+    Auto,
+    F32,
+    Bf16,
+}
+
+/// A `data`.
+#[derive(Clone, Debug)]
+pub struct DataDefinition {
+    pub name: String,
+    pub origin: DataOrigin,
+    pub specification: Specification,
+    pub settings: Settings,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum DataOrigin {
+    /// The shape is known when the file could be looked into.
+    Path { shape: Option<Shape> },
+    /// A known sample; fetched when it is first needed.
+    Sample { name: String },
+    Random,
+}
+
+impl DataDefinition {
+    /// The parts that the split makes, in order.
+    pub fn parts(&self) -> Vec<&'static str> {
+        ["train", "validation", "test"][..self.specification.split.len().clamp(1, 3)].to_vec()
+    }
+}
+
+/// A `tune`: it keeps the model and data that it was checked with, whatever their names come to mean later.
+#[derive(Clone, Debug)]
+pub struct TuneDefinition {
+    pub name: String,
+    pub model: Rc<ModelDefinition>,
+    pub data: Rc<DataDefinition>,
+    pub recipe: Recipe,
+    pub settings: Settings,
+    /// Settings that are sweeps, and how many members they make together.
+    pub family: Option<Family>,
+}
+
+/// The members of a `tune` whose settings hold sweeps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// One text a member: `lr = 1e-4, rank = 8`.
+    pub members: Vec<String>,
+}
+
+/// Whether two blocks say the same, wherever they were written.
+pub fn same(left: &Settings, right: &Settings) -> bool {
+    left.len() == right.len() && left.to_ltune("\n") == right.to_ltune("\n")
+}
+
+impl ModelDefinition {
+    /// A few words: where it comes from and how large it is.
+    pub fn describe(&self) -> String {
+        let size = self.config.as_ref().map_or(String::new(), |config| {
+            format!(", {} parameters", crate::units::grouped(config.parameter_count()))
+        });
+        match &self.origin {
+            ModelOrigin::Folder(path) | ModelOrigin::Gguf(path) => format!("{}{size}", path.display()),
+            ModelOrigin::Sample(name) => format!("sample {name}{size}"),
+            ModelOrigin::Random { seed } => format!("random, seed {seed}{size}"),
+        }
+    }
+
+    /// The name that an adapter gives as its base.
+    pub fn base_name(&self) -> String {
+        match &self.origin {
+            ModelOrigin::Folder(path) | ModelOrigin::Gguf(path) => path.display().to_string(),
+            ModelOrigin::Sample(name) => name.clone(),
+            ModelOrigin::Random { .. } => self.name.clone(),
+        }
+    }
+}
+
+impl DataDefinition {
+    /// A few words: where rows come from.
+    pub fn describe(&self) -> String {
+        use crate::data::specification::From;
+        match (&self.origin, &self.specification.from) {
+            (DataOrigin::Sample { name }, _) => format!("sample {name}"),
+            (_, From::Random { rows, length, .. }) => format!("{rows} random rows of {length} tokens"),
+            (DataOrigin::Path { shape: Some(shape) }, From::Path(path)) => {
+                format!("{} ({})", path.display(), shape.name())
+            }
+            (_, From::Path(path)) => path.display().to_string(),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Loading what definitions name: weights, tokenizers and data sets, each once, with progress.
+
+use crate::data::dataset::Dataset;
+use crate::data::error::DataError;
+use crate::data::prepare::prepare;
+use crate::data::specification::From;
+use crate::data::tokenizer::Tokenizer;
+use crate::events::{Diagnostic, Event, Out, Progress};
+use crate::files::gguf::Gguf;
+use crate::files::samples;
+use crate::files::{FilesError, cache};
+use crate::language::codes;
+use crate::model::base::Base;
+use crate::model::load::load as load_weights;
+use crate::session::definitions::{
+    DataDefinition, DataOrigin, ModelDefinition, ModelOrigin, Precision, TokenizerOrigin,
+};
+use crate::session::{DatasetKey, Session, sentence};
+use crate::torch::device;
+use crate::torch::processor::{self, Processor};
+use crate::units::{Bytes, Seconds, counted, grouped};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Session {
+    /// The weights of a model, loaded once and shared.
+    pub fn base(&mut self, model: &Rc<ModelDefinition>, out: &mut Out) -> Result<Arc<Base>, Diagnostic> {
+        if let Some((_, base)) = self.bases.iter().find(|(known, _)| same_weights(known, model)) {
+            return Ok(base.clone());
+        }
+        self.processor()?;
+        let started = Instant::now();
+        let base = Arc::new(load_base(model, out)?);
+        out.text(format!(
+            "model {}: {} parameters, {} in {} on {}, {}",
+            model.name,
+            grouped(base.config.parameter_count()),
+            Bytes(base.bytes()),
+            dtype_name(base.dtype),
+            device::name(base.device),
+            Seconds(started.elapsed().as_secs_f64()),
+        ));
+        self.bases.push((model.clone(), base.clone()));
+        Ok(base)
+    }
+
+    /// The tokenizer of a model, loaded once.
+    pub fn tokenizer(&mut self, model: &Rc<ModelDefinition>, out: &mut Out) -> Result<Arc<Tokenizer>, Diagnostic> {
+        let same = |known: &ModelDefinition| known.tokenizer == model.tokenizer && known.origin == model.origin;
+        if let Some((_, tokenizer)) = self.tokenizers.iter().find(|(known, _)| same(known)) {
+            return Ok(tokenizer.clone());
+        }
+        let tokenizer = Arc::new(load_tokenizer(model, out)?);
+        if let Some(config) = &model.config
+            && tokenizer.vocabulary_size() as i64 > config.vocab_size
+        {
+            return Err(Diagnostic::error(
+                codes::VOCABULARY,
+                format!(
+                    "the tokenizer of model `{}` has {} ids and the model {}",
+                    model.name,
+                    grouped(tokenizer.vocabulary_size() as u64),
+                    grouped(config.vocab_size as u64)
+                ),
+            )
+            .note("ids beyond the model's vocabulary have no embedding: give the tokenizer that the model was made with"));
+        }
+        self.tokenizers.push((model.clone(), tokenizer.clone()));
+        Ok(tokenizer)
+    }
+
+    /// Rows as examples under the tokenizer of a model, prepared once; what was dropped or cut is said.
+    pub fn dataset(
+        &mut self,
+        data: &DataDefinition,
+        model: &Rc<ModelDefinition>,
+        out: &mut Out,
+    ) -> Result<Arc<Dataset>, Diagnostic> {
+        let tokenizer = self.tokenizer(model, out)?;
+        let sample = match &data.origin {
+            DataOrigin::Sample { name } => Some(name.clone()),
+            _ => None,
+        };
+        let key = DatasetKey {
+            specification: data.specification.clone(),
+            sample: sample.clone(),
+            tokenizer: tokenizer.hash().to_string(),
+        };
+        if let Some((_, dataset)) = self.datasets.iter().find(|(known, _)| *known == key) {
+            return Ok(dataset.clone());
+        }
+        let mut specification = data.specification.clone();
+        if let Some(sample) = sample {
+            specification.from = From::Path(sample_path(&sample, out)?);
+        }
+        let cache = cache::folder().ok().map(|folder| folder.join("tokens"));
+        let task = format!("data {}", data.name);
+        let started = Instant::now();
+        let prepared = {
+            let mut observe = |progress: crate::data::progress::Progress| {
+                out.emit(Event::Progress(Progress {
+                    task: task.clone(),
+                    done: progress.done,
+                    total: progress.total,
+                    unit: "rows".into(),
+                    note: progress.what.into(),
+                }));
+                !out.cancel.stop()
+            };
+            prepare(&specification, &tokenizer, cache.as_deref(), &mut observe)
+        };
+        let dataset = prepared.map_err(|error| {
+            Diagnostic::error(data_code(&error), format!("data `{}`: {}", data.name, sentence(&error)))
+        })?;
+        say_counts(&data.name, &dataset, started.elapsed().as_secs_f64(), out);
+        let dataset = Arc::new(dataset);
+        self.datasets.push((key, dataset.clone()));
+        Ok(dataset)
+    }
+
+    /// Threads and math mode, chosen once before the first product.
+    pub fn processor(&mut self) -> Result<Processor, Diagnostic> {
+        if let Some(processor) = &self.processor {
+            return Ok(processor.clone());
+        }
+        let processor =
+            processor::prepare().map_err(|error| Diagnostic::error(codes::TORCH, sentence(&error)))?;
+        self.processor = Some(processor.clone());
+        Ok(processor)
+    }
+}
+
+fn same_weights(left: &ModelDefinition, right: &ModelDefinition) -> bool {
+    left.origin == right.origin
+        && left.dtype == right.dtype
+        && left.device == right.device
+        && match left.origin {
+            ModelOrigin::Random { .. } => left.config == right.config,
+            _ => true,
+        }
+}
+
+fn dtype_name(dtype: tch::Kind) -> &'static str {
+    if dtype == tch::Kind::BFloat16 { "bf16" } else { "f32" }
+}
+
+fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic> {
+    let failed = |error: &dyn std::error::Error| {
+        Diagnostic::error(codes::MODEL_FILE, format!("model `{}`: {}", model.name, sentence(error)))
+    };
+    let device = device::resolve(&model.device).map_err(|error| {
+        Diagnostic::error(codes::DEVICE, sentence(&error)).note("`ltune doctor` lists what is there")
+    })?;
+    let dtype = match model.dtype {
+        Precision::Bf16 => tch::Kind::BFloat16,
+        Precision::Auto if device.is_cuda() => tch::Kind::BFloat16,
+        _ => tch::Kind::Float,
+    };
+    let path = weights_path(model, out)?;
+    let task = format!("model {}", model.name);
+    let cancel = out.cancel.clone();
+    let mut observe = |done: u64, total: u64| {
+        out.emit(Event::Progress(Progress {
+            task: task.clone(),
+            done,
+            total,
+            unit: "bytes".into(),
+            note: "loading".into(),
+        }));
+        !cancel.stop()
+    };
+    match (&model.origin, &path) {
+        (ModelOrigin::Random { seed }, _) => {
+            let config = model.config.clone().expect("the check gives random weights a configuration");
+            Base::random(config, *seed, dtype, device).map_err(|error| failed(&error))
+        }
+        (_, Some(path)) => {
+            load_weights(path, dtype, device, &mut observe).map_err(|error| failed(&error))
+        }
+        (_, None) => unreachable!("only random weights have no file"),
+    }
+}
+
+/// The folder or file that holds the weights; a sample is fetched when it is not in the cache.
+pub fn weights_path(model: &ModelDefinition, out: &mut Out) -> Result<Option<PathBuf>, Diagnostic> {
+    match &model.origin {
+        ModelOrigin::Random { .. } => Ok(None),
+        ModelOrigin::Folder(path) | ModelOrigin::Gguf(path) => Ok(Some(path.clone())),
+        ModelOrigin::Sample(name) => sample_path(name, out).map(Some),
+    }
+}
+
+fn load_tokenizer(model: &ModelDefinition, out: &mut Out) -> Result<Tokenizer, Diagnostic> {
+    let path = match &model.tokenizer {
+        TokenizerOrigin::Bytes => return Ok(Tokenizer::bytes()),
+        TokenizerOrigin::Path(path) => path.clone(),
+        TokenizerOrigin::Model => match weights_path(model, out)? {
+            Some(path) => path,
+            None => return Ok(Tokenizer::bytes()),
+        },
+    };
+    read_tokenizer(&path).map_err(|text| {
+        Diagnostic::error(codes::TOKENIZER, format!("the tokenizer of model `{}`: {text}", model.name))
+            .note("another one can be given: `tokenizer = \"folder\"`, or `tokenizer = bytes`")
+    })
+}
+
+fn read_tokenizer(path: &Path) -> Result<Tokenizer, String> {
+    if path.is_dir() {
+        return Tokenizer::from_folder(path).map_err(|error| sentence(&error));
+    }
+    if path.extension().is_some_and(|extension| extension == "gguf") {
+        let file = Gguf::open(path).map_err(|error| sentence(&error))?;
+        return Tokenizer::from_gguf(&file).map_err(|error| sentence(&error));
+    }
+    Tokenizer::from_file(path, None).map_err(|error| sentence(&error))
+}
+
+/// A sample's file in the cache; fetched now if it is not there.
+pub fn sample_path(name: &str, out: &mut Out) -> Result<PathBuf, Diagnostic> {
+    let sample = samples::find(name)
+        .ok_or_else(|| Diagnostic::error(codes::MISSING_FILE, format!("there is no sample `{name}`")))?;
+    if let Some(path) = samples::cached(name) {
+        return Ok(path);
+    }
+    out.text(format!("fetching {name}: {}; licence: {}", sample.what, sample.licence));
+    let task = format!("sample {name}");
+    let mut observe = |done: u64, total: u64, what: &str| {
+        out.emit(Event::Progress(Progress {
+            task: task.clone(),
+            done,
+            total,
+            unit: "bytes".into(),
+            note: what.into(),
+        }));
+        !out.cancel.stop()
+    };
+    samples::fetch(sample, &mut observe).map_err(|error: FilesError| {
+        Diagnostic::error(codes::SAMPLE, sentence(&error))
+    })
+}
+
+fn say_counts(name: &str, dataset: &Dataset, seconds: f64, out: &mut Out) {
+    let counts = &dataset.counts;
+    let parts: Vec<String> = dataset
+        .part_names()
+        .into_iter()
+        .map(|part| format!("{} {}", part.name(), grouped(dataset.part(part).len() as u64)))
+        .collect();
+    let mut lines = vec![format!(
+        "data {name}: {}, {} ({} supervised), {}; {}",
+        counted(counts.examples, "example"),
+        counted(counts.tokens, "token"),
+        grouped(counts.supervised),
+        Seconds(seconds),
+        parts.join(", "),
+    )];
+    let left_out = [
+        (counts.empty, "empty"),
+        (counts.duplicates, "exact duplicates"),
+        (counts.invalid_utf8, "invalid UTF-8"),
+        (counts.dropped_long, "longer than `max_len`"),
+    ];
+    let dropped: Vec<String> = left_out
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, why)| format!("{} {why}", grouped(count)))
+        .collect();
+    if !dropped.is_empty() {
+        lines.push(format!("  dropped: {}", dropped.join(", ")));
+    }
+    if counts.cut > 0 {
+        let share = 100.0 * counts.cut as f64 / counts.examples.max(1) as f64;
+        lines.push(format!(
+            "  cut to `max_len`: {} ({share:.1} % of examples, {} left off)",
+            counted(counts.cut, "example"),
+            counted(counts.cut_tokens, "token"),
+        ));
+    }
+    out.text(lines.join("\n"));
+    let share = counts.cut as f64 / counts.examples.max(1) as f64;
+    if share > 0.01 {
+        out.diagnostic(
+            Diagnostic::warning(
+                codes::MANY_CUT,
+                format!("{:.1} % of the examples of `{name}` are longer than `max_len` and were cut", share * 100.0),
+            )
+            .note(format!("the longest has {}; raise `max_len`, or write `too_long = drop`", counted(counts.longest, "token"))),
+        );
+    }
+}
+
+fn data_code(error: &DataError) -> &'static str {
+    match error {
+        DataError::NothingSupervised { .. } => codes::NOTHING_SUPERVISED,
+        DataError::TooLong { .. } => codes::TOO_LONG_ROW,
+        DataError::NoTemplate { .. } | DataError::UnknownTemplate { .. } => codes::NO_TEMPLATE,
+        _ => codes::DATA_FILE,
+    }
+}

@@ -1,0 +1,196 @@
+//! The state of a session as one plain value: what names stand for, what is loaded, the runs.
+
+pub mod curves;
+pub mod definitions;
+pub mod folder;
+pub mod load;
+pub mod outline;
+pub mod record;
+pub mod resume;
+pub mod run;
+
+use crate::data::dataset::Dataset;
+use crate::data::tokenizer::Tokenizer;
+use crate::events::{Diagnostic, Out};
+use crate::language::codes;
+use crate::model::base::Base;
+use crate::model::llama::Policy;
+use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinition, same};
+use crate::session::outline::{Outline, Thing};
+use crate::session::run::Run;
+use crate::torch::processor::Processor;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Everything a session holds.
+#[derive(Default)]
+pub struct Session {
+    pub outline: Outline,
+    /// Loaded weights by the hash of what they were loaded from; shared by all runs on them.
+    bases: Vec<(Rc<ModelDefinition>, Arc<Base>)>,
+    tokenizers: Vec<(Rc<ModelDefinition>, Arc<Tokenizer>)>,
+    datasets: Vec<(DatasetKey, Arc<Dataset>)>,
+    pub runs: BTreeMap<String, Run>,
+    /// Threads and math, once they are chosen.
+    processor: Option<Processor>,
+}
+
+/// Data becomes examples through a tokenizer: the same rows under another one are other examples.
+#[derive(Clone, PartialEq)]
+struct DatasetKey {
+    specification: crate::data::specification::Specification,
+    sample: Option<String>,
+    tokenizer: String,
+}
+
+/// What `eval`, `generate` and `save` act on: a model as it is, or under a run's trained tensors.
+pub struct Subject<'a> {
+    pub name: String,
+    pub definition: Rc<ModelDefinition>,
+    pub base: Arc<Base>,
+    pub tokenizer: Arc<Tokenizer>,
+    /// The run, when it is one.
+    pub run: Option<&'a Run>,
+}
+
+impl Subject<'_> {
+    pub fn policy(&self) -> Policy<'_> {
+        Policy { base: &self.base, trainables: self.run.map(|run| run.trainer.trainables()) }
+    }
+
+    pub fn step(&self) -> Option<u64> {
+        self.run.map(|run| run.trainer.step_count())
+    }
+}
+
+impl Session {
+    /// Binds a model. A changed definition binds anew; live runs keep theirs, and this is said.
+    pub fn define_model(&mut self, model: ModelDefinition, out: &mut Out) {
+        if let Some(earlier) = self.outline.model(&model.name) {
+            if same(&earlier.settings, &model.settings) {
+                return;
+            }
+            self.say_kept("model", &model.name, |run| run.definition.model.name == model.name, out);
+        }
+        self.outline.define_model(model);
+    }
+
+    pub fn define_data(&mut self, data: DataDefinition, out: &mut Out) {
+        if let Some(earlier) = self.outline.data(&data.name) {
+            if same(&earlier.settings, &data.settings) {
+                return;
+            }
+            self.say_kept("data", &data.name, |run| run.definition.data.name == data.name, out);
+        }
+        self.outline.define_data(data);
+    }
+
+    fn say_kept(&self, noun: &str, name: &str, uses: impl Fn(&Run) -> bool, out: &mut Out) {
+        let keeping: Vec<String> =
+            self.runs.values().filter(|run| uses(run)).map(|run| format!("`{}`", run.definition.name)).collect();
+        if !keeping.is_empty() {
+            out.text(format!("{noun} `{name}` is bound anew; {} keeps the one it began with", keeping.join(", ")));
+        }
+    }
+
+    pub fn define_run(&mut self, tune: TuneDefinition, out: &mut Out) -> Result<(), Diagnostic> {
+        if let Some(run) = self.runs.get(&tune.name) {
+            let unchanged = same(&run.definition.settings, &tune.settings)
+                && Rc::ptr_eq(&run.definition.model, &tune.model)
+                && Rc::ptr_eq(&run.definition.data, &tune.data);
+            if unchanged {
+                self.outline.name_run(&tune.name);
+                return Ok(());
+            }
+            if run.trainer.step_count() > 0 {
+                return Err(Diagnostic::error(
+                    codes::RUN_STARTED,
+                    format!(
+                        "run `{}` is at step {} and cannot be described anew",
+                        tune.name,
+                        run.trainer.step_count()
+                    ),
+                )
+                .note(format!("give the new fine-tune another name, such as `tune {}2 {{ … }}`", tune.name)));
+            }
+        }
+        self.runs.remove(&tune.name);
+        let recipe = &tune.recipe;
+        out.text(format!(
+            "{}: {}, batch {} x {} = {} a step",
+            tune.name,
+            record::method_text(&recipe.method),
+            recipe.batch.micro,
+            recipe.batch.accumulate,
+            crate::units::counted(recipe.batch.rows() as u64, "sequence"),
+        ));
+        self.outline.define_run(tune);
+        Ok(())
+    }
+
+    /// The definition of a run that is known to the outline.
+    pub fn tune(&self, name: &str) -> Result<Rc<TuneDefinition>, Diagnostic> {
+        self.outline.run(name).ok_or_else(|| unbound(name))
+    }
+
+    /// A run, begun at step 0 if it has not been.
+    pub fn run(&mut self, name: &str, out: &mut Out) -> Result<&mut Run, Diagnostic> {
+        if !self.runs.contains_key(name) {
+            let definition = self.tune(name)?;
+            let run = Run::begin(self, definition, out)?;
+            self.runs.insert(name.to_string(), run);
+        }
+        self.outline.name_run(name);
+        self.runs.get_mut(name).ok_or_else(|| unbound(name))
+    }
+
+    /// A model or a run, loaded.
+    pub fn subject(&mut self, name: &str, out: &mut Out) -> Result<Subject<'_>, Diagnostic> {
+        let definition = match self.outline.get(name) {
+            Some(Thing::Model(model)) => model.clone(),
+            Some(Thing::Run(_)) => {
+                self.run(name, out)?;
+                let run = &self.runs[name];
+                return Ok(Subject {
+                    name: name.to_string(),
+                    definition: run.definition.model.clone(),
+                    base: run.base.clone(),
+                    tokenizer: run.tokenizer.clone(),
+                    run: Some(run),
+                });
+            }
+            _ => return Err(unbound(name)),
+        };
+        let tokenizer = self.tokenizer(&definition, out)?;
+        let base = self.base(&definition, out)?;
+        Ok(Subject { name: name.to_string(), definition, base, tokenizer, run: None })
+    }
+
+    /// The model that a model or a run is about.
+    pub fn model_of(&self, name: &str) -> Result<Rc<ModelDefinition>, Diagnostic> {
+        match self.outline.get(name) {
+            Some(Thing::Model(model)) => Ok(model.clone()),
+            Some(Thing::Run(tune)) => Ok(tune.model.clone()),
+            _ => Err(unbound(name)),
+        }
+    }
+}
+
+fn unbound(name: &str) -> Diagnostic {
+    Diagnostic::error(codes::NOT_DEFINED, format!("`{name}` is not defined: the statement that defines it failed"))
+}
+
+/// An error as a sentence of a message: its own words and those of its causes.
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,145 @@
+//! The pure half of a session: what every name stands for. Checks read and extend a copy of it, so that line 40 sees
+//! line 3 before anything runs.
+
+use crate::language::scope::{NameKind, Scope};
+use crate::language::value::Value;
+use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinition};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub enum Thing {
+    Variable(Value),
+    Model(Rc<ModelDefinition>),
+    Data(Rc<DataDefinition>),
+    Run(Rc<TuneDefinition>),
+}
+
+impl Thing {
+    pub fn kind(&self) -> NameKind {
+        match self {
+            Thing::Variable(_) => NameKind::Variable,
+            Thing::Model(_) => NameKind::Model,
+            Thing::Data(_) => NameKind::Data,
+            Thing::Run(_) => NameKind::Run,
+        }
+    }
+}
+
+/// Every name in the order of definition, the run last named, and the files that earlier statements will have written.
+#[derive(Clone, Debug, Default)]
+pub struct Outline {
+    things: Vec<(String, Thing)>,
+    last_run: Option<String>,
+    /// Runs that have taken steps by now, or will have by the place the check has come to.
+    started: BTreeSet<String>,
+    written: BTreeSet<PathBuf>,
+}
+
+impl Outline {
+    pub fn get(&self, name: &str) -> Option<&Thing> {
+        self.things.iter().rev().find(|(known, _)| known == name).map(|(_, thing)| thing)
+    }
+
+    pub fn things(&self) -> &[(String, Thing)] {
+        &self.things
+    }
+
+    pub fn model(&self, name: &str) -> Option<Rc<ModelDefinition>> {
+        match self.get(name)? {
+            Thing::Model(model) => Some(model.clone()),
+            _ => None,
+        }
+    }
+
+    pub fn data(&self, name: &str) -> Option<Rc<DataDefinition>> {
+        match self.get(name)? {
+            Thing::Data(data) => Some(data.clone()),
+            _ => None,
+        }
+    }
+
+    pub fn run(&self, name: &str) -> Option<Rc<TuneDefinition>> {
+        match self.get(name)? {
+            Thing::Run(tune) => Some(tune.clone()),
+            _ => None,
+        }
+    }
+
+    pub fn define_variable(&mut self, name: &str, value: Value) {
+        self.put(name, Thing::Variable(value));
+    }
+
+    pub fn define_model(&mut self, model: ModelDefinition) {
+        self.put(&model.name.clone(), Thing::Model(Rc::new(model)));
+    }
+
+    pub fn define_data(&mut self, data: DataDefinition) {
+        self.put(&data.name.clone(), Thing::Data(Rc::new(data)));
+    }
+
+    pub fn define_run(&mut self, tune: TuneDefinition) {
+        let name = tune.name.clone();
+        self.put(&name, Thing::Run(Rc::new(tune)));
+        self.last_run = Some(name);
+    }
+
+    /// The run that a statement names is the one that later statements mean.
+    pub fn name_run(&mut self, name: &str) {
+        self.last_run = Some(name.to_string());
+    }
+
+    /// A statement makes the run take steps.
+    pub fn start(&mut self, run: &str) {
+        self.name_run(run);
+        self.started.insert(run.to_string());
+    }
+
+    pub fn has_started(&self, run: &str) -> bool {
+        self.started.contains(run)
+    }
+
+    /// A statement writes this file or folder.
+    pub fn write(&mut self, path: impl Into<PathBuf>) {
+        self.written.insert(path.into());
+    }
+
+    /// Whether a path is there, or will be when the place that the check has come to runs.
+    pub fn exists(&self, path: &Path) -> bool {
+        path.exists() || self.written.iter().any(|written| path.starts_with(written))
+    }
+
+    fn put(&mut self, name: &str, thing: Thing) {
+        match self.things.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = thing,
+            None => self.things.push((name.to_string(), thing)),
+        }
+    }
+}
+
+impl Scope for Outline {
+    fn kind_of(&self, name: &str) -> Option<NameKind> {
+        self.get(name).map(Thing::kind)
+    }
+
+    fn names(&self) -> Vec<(String, NameKind)> {
+        self.things.iter().map(|(name, thing)| (name.clone(), thing.kind())).collect()
+    }
+
+    fn variable(&self, name: &str) -> Option<Value> {
+        match self.get(name)? {
+            Thing::Variable(value) => Some(value.clone()),
+            _ => None,
+        }
+    }
+
+    fn last_run(&self) -> Option<String> {
+        self.last_run.clone()
+    }
+
+    fn parts(&self, data: &str) -> Option<Vec<String>> {
+        Some(self.data(data)?.parts().into_iter().map(String::from).collect())
+    }
+}

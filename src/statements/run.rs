@@ -1,0 +1,109 @@
+//! `run [run] [until …]`: trains to the planned end, or until something is so.
+
+use crate::events::{Diagnostic, Out};
+use crate::language::codes;
+use crate::language::schema::{Bounds, Clause, Form, Kind, Setting};
+use crate::language::scope::NameKind;
+use crate::language::value::{Settings, Value};
+use crate::session::Session;
+use crate::session::folder::RunFolder;
+use crate::session::run::Goal;
+use crate::statements::{Action, Check, Checking, Statement};
+use crate::units::{Unit, counted};
+use std::path::PathBuf;
+
+pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Verb(check) };
+
+/// What a run can go on until.
+const METRICS: &[&str] =
+    &["loss", "lr", "grad_norm", "eval.loss", "eval.perplexity", "eval.token_accuracy"];
+
+const FORM: Form = Form {
+    name: "run",
+    summary: "trains to the planned end, or until something is so",
+    usage: "run [run] [until epoch N | until METRIC < NUMBER]",
+    details: "At the end it writes a checkpoint and `loss.svg` into the run's folder. `eval.loss` is the validation loss \
+              that `eval_every` measures.",
+    example: "run a",
+    positional: &[Setting::new("run", Kind::Name(&[NameKind::Run]), "the run").computed("the run last named")],
+    clauses: &[Clause::new(
+        "until",
+        Setting::new(
+            "until",
+            Kind::AnyOf(&[
+                Kind::Condition(METRICS),
+                Kind::Measure { units: &[Unit::Epochs], bare: Some(Unit::Epochs), bounds: Bounds::POSITIVE },
+            ]),
+            "an epoch, or a condition on a metric",
+        )
+        .computed("the planned end")
+        .example("until eval.loss < 1.8"),
+    )],
+    settings: &[Setting::new("resume", Kind::Bool, "goes on from the last checkpoint in the run's folder").or("off")],
+    ..Form::VERB
+};
+
+struct Train {
+    run: String,
+    goal: Goal,
+    resume: bool,
+}
+
+impl Action for Train {
+    fn run(&self, session: &mut Session, out: &mut Out) -> Result<(), Diagnostic> {
+        if self.resume {
+            session.resume(&self.run, &RunFolder::path_of(&self.run), out)?;
+        }
+        let run = session.run(&self.run, out)?;
+        run.train(&self.goal, out)?;
+        run.finish(out)
+    }
+}
+
+fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
+    let run = trainable(&settings, checking)?;
+    let goal = match settings.maybe("until") {
+        None => Goal::PlannedEnd,
+        Some(Value::Measure { number, .. }) => Goal::Epoch(*number),
+        Some(Value::Condition { metric, comparison, number }) => {
+            let evaluates = checking.outline.run(&run).is_some_and(|tune| tune.recipe.eval_every.is_some());
+            if metric.starts_with("eval.") && !evaluates {
+                let place = checking.place(&settings, "until");
+                checking.report(
+                    Diagnostic::error(codes::NO_EFFECT, format!("`{metric}` is never measured on run `{run}`"))
+                        .at(place)
+                        .note(format!("write, for example, `eval_every = 50 steps` in `tune {run}`")),
+                );
+                return None;
+            }
+            Goal::Metric { name: metric.clone(), comparison: *comparison, number: *number }
+        }
+        Some(other) => unreachable!("the schema promises a stretch or a condition, found {other:?}"),
+    };
+    checking.outline.write(RunFolder::path_of(&run));
+    Some(Box::new(Train { run, goal, resume: settings.flag("resume") }))
+}
+
+/// The run that a training verb names: one that can be trained, which will have steps from here on.
+pub fn trainable(settings: &Settings, checking: &mut Checking) -> Option<String> {
+    let name = settings.word("run").to_string();
+    let tune = checking.outline.run(&name)?;
+    if let Some(family) = &tune.family {
+        let place = checking.place(settings, "run");
+        checking.report(
+            Diagnostic::error(
+                codes::FAMILY,
+                format!(
+                    "`{name}` is a family of {}, not one run",
+                    counted(family.members.len() as u64, "member")
+                ),
+            )
+            .at(place)
+            .note(format!("`plan {name}` lists them; give one value for each setting to train")),
+        );
+        return None;
+    }
+    checking.outline.start(&name);
+    checking.outline.write(PathBuf::from("runs").join(&name));
+    Some(name)
+}
