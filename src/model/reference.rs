@@ -75,6 +75,27 @@ fn gradients_of_both_models_are_reached_tied_head_and_embeddings_included() {
     }
 }
 
+/// RoPE stretched linearly and dynamically, biases, and heads wider than the width divided by their number.
+#[test]
+fn variants_of_the_architecture_reach_the_logits_of_transformers() {
+    let text = std::fs::read_to_string(fixtures::folder("variants/numbers.json")).unwrap();
+    let numbers: Value = serde_json::from_str(&text).unwrap();
+    for name in ["linear", "dynamic", "biases"] {
+        let (base, numbers) = (fixtures::load(&format!("variants/{name}")), &numbers[name]);
+        let ids = integers(&numbers["token_ids"]);
+        for (length, wanted) in [(8, "logits_after_8"), (ids.len(), "last_logits")] {
+            let hidden = policy(&base).hidden(&inputs(&base, &ids[..length], 1), None);
+            let last = policy(&base).logits(&hidden.select(1, -1)).view(-1).to_kind(Kind::Double);
+            let (worst, _) = differences(&Vec::<f64>::try_from(last).unwrap(), &floats(&numbers[wanted]));
+            assert!(worst < 1e-4, "{name} after {length}: logits differ by {worst}");
+        }
+        let sum =
+            measure_micro(&policy(&base), &inputs(&base, &ids, 1), &shifted(&ids), Detail::Sum).unwrap();
+        let difference = sum.loss_sum / sum.tokens as f64 - numbers["mean_loss"].as_f64().unwrap();
+        assert!(difference.abs() < 1e-5, "{name}: mean loss differs by {difference}");
+    }
+}
+
 #[test]
 fn bf16_stays_near_float32() {
     for name in NAMES {
