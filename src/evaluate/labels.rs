@@ -168,7 +168,8 @@ mod tests {
         let mut run = trainer(material.clone(), recipe);
         steps(&mut run, 20);
         let examples: Vec<usize> = (0..8).collect();
-        let choices = choose(&run.policy(), &material.part, &examples, &candidates, 4, &mut |_, _| true).unwrap();
+        let choices =
+            choose(&run.policy(), &material.part, &examples, &candidates, 4, &mut |_, _| true).unwrap();
         assert_eq!((accuracy(&choices), macro_f1(&choices)), (1.0, 1.0));
         assert_eq!(choices[3], Choice { example: 3, wanted: 1, chosen: 1 });
     }

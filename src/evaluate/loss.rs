@@ -154,6 +154,9 @@ mod tests {
         let policy = Policy { base: &base, trainables: None };
         let error = evaluate(&policy, &part, 2, &mut |done, _| done < 4).unwrap_err();
         assert_eq!(error.to_string(), "stopped after 4 of 8 rows");
-        assert!(matches!(evaluate(&policy, &Part::default(), 2, &mut |_, _| true), Err(EvaluateError::NoRows)));
+        assert!(matches!(
+            evaluate(&policy, &Part::default(), 2, &mut |_, _| true),
+            Err(EvaluateError::NoRows)
+        ));
     }
 }

@@ -12,7 +12,9 @@ use crate::model::ModelError;
 pub enum EvaluateError {
     #[error("there are no rows to evaluate on; name a part that has some, for example `on chat.train`")]
     NoRows,
-    #[error("`{metric}` needs rows with {needed}; these have none. Ask for `loss`, `perplexity` or `token_accuracy`")]
+    #[error(
+        "`{metric}` needs rows with {needed}; these have none. Ask for `loss`, `perplexity` or `token_accuracy`"
+    )]
     DoesNotFit { metric: &'static str, needed: &'static str },
     #[error("{place} has the label `{label}`, which no other row the labels were taken from has")]
     UnknownLabel { place: String, label: String },

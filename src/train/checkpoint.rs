@@ -145,7 +145,9 @@ pub fn read_state(folder: &Path) -> Result<State, TrainError> {
     let format: Format = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
     if format.format != FORMAT {
         let found = format.format;
-        return Err(broken(format!("it has format {found}, and this ltune reads {FORMAT}; use the ltune that wrote it")));
+        return Err(broken(format!(
+            "it has format {found}, and this ltune reads {FORMAT}; use the ltune that wrote it"
+        )));
     }
     serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))
 }
@@ -292,7 +294,8 @@ mod tests {
         assert!(broken(TRAINABLES, flip).contains("its bytes are not those that were written"));
         assert!(broken(OPTIMIZER, flip).contains("optimizer.safetensors` cannot be continued from"));
         assert!(broken(STATE, |bytes| bytes[..bytes.len() / 2].to_vec()).contains("state.json"));
-        let newer = |bytes| String::from_utf8(bytes).unwrap().replace("\"format\": 1", "\"format\": 9").into_bytes();
+        let newer =
+            |bytes| String::from_utf8(bytes).unwrap().replace("\"format\": 1", "\"format\": 9").into_bytes();
         assert!(broken(STATE, newer).contains("it has format 9, and this ltune reads 1"));
     }
 
@@ -302,7 +305,10 @@ mod tests {
         let path = folder.path().join("step-0");
         write(&path, &trainer(material(), lora()), &origin(), &processor(), serde_json::Value::Null).unwrap();
         let refused = |origin| read(&path, base(), material(), &origin).unwrap_err().to_string();
-        assert!(refused(Origin { base: "x".into(), ..origin() }).contains("another model (bbbbbbbbbbbb…, now x…)"));
+        assert!(
+            refused(Origin { base: "x".into(), ..origin() })
+                .contains("another model (bbbbbbbbbbbb…, now x…)")
+        );
         assert!(refused(Origin { tokenizer: "x".into(), ..origin() }).contains("another tokenizer"));
         assert!(refused(Origin { data: "x".into(), ..origin() }).contains("another data"));
     }

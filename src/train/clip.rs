@@ -48,9 +48,7 @@ pub fn clip(parameters: &BTreeMap<String, Tensor>, norm: f64, limit: f64) -> Res
 }
 
 /// Name, tensor and gradient of each tensor that is trained and has one.
-pub fn gradients(
-    parameters: &BTreeMap<String, Tensor>,
-) -> impl Iterator<Item = (&String, &Tensor, Tensor)> {
+pub fn gradients(parameters: &BTreeMap<String, Tensor>) -> impl Iterator<Item = (&String, &Tensor, Tensor)> {
     let trained = parameters.iter().filter(|(_, parameter)| parameter.requires_grad());
     let all = trained.map(|(name, parameter)| (name, parameter, parameter.grad()));
     all.filter(|(.., gradient)| gradient.defined())
@@ -67,7 +65,11 @@ mod tests {
             (&leaf * gradient).sum(Kind::Float).backward();
             leaf
         };
-        gradients.into_iter().enumerate().map(|(index, gradient)| (index.to_string(), leaf(gradient))).collect()
+        gradients
+            .into_iter()
+            .enumerate()
+            .map(|(index, gradient)| (index.to_string(), leaf(gradient)))
+            .collect()
     }
 
     #[test]

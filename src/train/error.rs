@@ -35,7 +35,9 @@ pub enum TrainError {
     #[error("there are no rows to train on; look at `data`: every row was dropped, or the part is empty")]
     NoRows,
 
-    #[error("step {step}: none of its rows has a token to learn from ({rows}); look at `loss_on` and `max_len`")]
+    #[error(
+        "step {step}: none of its rows has a token to learn from ({rows}); look at `loss_on` and `max_len`"
+    )]
     NothingSupervised { step: u64, rows: String },
 
     #[error(
@@ -47,7 +49,9 @@ pub enum TrainError {
     #[error("step {step} was aborted; the run is as it was after step {}", step - 1)]
     Aborted { step: u64 },
 
-    #[error("`{setting}` cannot change on a run that has taken {step} steps; `fork` it, or begin a fresh run")]
+    #[error(
+        "`{setting}` cannot change on a run that has taken {step} steps; `fork` it, or begin a fresh run"
+    )]
     Unchangeable { setting: &'static str, step: u64 },
 
     #[error("`{}` cannot be continued from: {reason}", path.display())]

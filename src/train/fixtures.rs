@@ -31,7 +31,8 @@ pub fn part(lengths: &[usize]) -> Arc<Part> {
             next >> 24
         };
         let ids: Vec<u32> = (0..*length).map(|_| draw()).collect();
-        let supervised: Vec<bool> = (0..*length).map(|position| position > 0 && position >= length / 2).collect();
+        let supervised: Vec<bool> =
+            (0..*length).map(|position| position > 0 && position >= length / 2).collect();
         let example = Example { ids: &ids, supervised: &supervised };
         part.push(example, RowText::default(), (0, index as u64 + 1));
     }

@@ -94,8 +94,7 @@ impl Metrics {
         let path = folder.join(FILE);
         let failed = |source| TrainError::Metrics { path: path.clone(), source };
         let history = if path.exists() { read(folder)? } else { History::default() };
-        let mut rows =
-            OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed)?;
+        let mut rows = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed)?;
         end_a_torn_line(&mut rows).map_err(failed)?;
         let table_path = folder.join(TABLE);
         atomic::write(&table_path, &csv_text(&history.rows))?;
@@ -264,9 +263,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut metrics = Metrics::open(folder.path()).unwrap();
         let Entry::Step { step, lr, grad_norm, tokens, seconds, epoch, .. } = step(1) else { panic!() };
-        metrics
-            .append(Entry::Step { step, loss: f64::NAN, lr, grad_norm, tokens, seconds, epoch })
-            .unwrap();
+        metrics.append(Entry::Step { step, loss: f64::NAN, lr, grad_norm, tokens, seconds, epoch }).unwrap();
         let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
         assert!(text.contains("\"loss\":null"), "{text}");
         let Entry::Step { loss, .. } = read(folder.path()).unwrap().rows[0].entry else { panic!() };
@@ -308,7 +305,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut metrics = Metrics::open(folder.path()).unwrap();
         metrics.append(step(1)).unwrap();
-        metrics.append(Entry::Event { event: "set".into(), step: 1, note: "lr = 1e-4, \"x\"".into() }).unwrap();
+        metrics
+            .append(Entry::Event { event: "set".into(), step: 1, note: "lr = 1e-4, \"x\"".into() })
+            .unwrap();
         let text = std::fs::read_to_string(folder.path().join(TABLE)).unwrap();
         let mut lines = text.lines();
         assert_eq!(lines.next().unwrap(), COLUMNS.join(","));

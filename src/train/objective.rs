@@ -18,7 +18,9 @@ pub fn backward(
     let MicroBatch { input_ids, labels, rows, documents, attended, .. } = batch;
     let inputs = Inputs::new(policy.base, &input_ids, rows, documents, attended)?;
     match recipe.objective {
-        Objective::NextToken => Ok(train_micro(policy, &inputs, &labels, 1.0 / tokens as f64, seed)?.loss_sum),
+        Objective::NextToken => {
+            Ok(train_micro(policy, &inputs, &labels, 1.0 / tokens as f64, seed)?.loss_sum)
+        }
     }
 }
 
@@ -44,7 +46,8 @@ mod tests {
 
     fn assert_gradients_near(run: &Trainer, wanted: &[Tensor], tolerance: f64) {
         for ((name, _, gradient), wanted) in gradients(&run.trainables().tensors).zip(wanted) {
-            let difference = (&gradient - wanted).norm().double_value(&[]) / (wanted.norm().double_value(&[]) + 1e-6);
+            let difference =
+                (&gradient - wanted).norm().double_value(&[]) / (wanted.norm().double_value(&[]) + 1e-6);
             assert!(difference < tolerance, "{name}: {difference}");
         }
     }
@@ -113,7 +116,8 @@ mod tests {
     fn padding_changes_nothing() {
         let run = trainer(material(), full());
         let batch = |examples: &[usize]| examples.iter().map(|example| vec![*example]).collect::<Vec<_>>();
-        let tokens = |example: usize| run.material().part.example(example).supervised.iter().filter(|s| **s).count();
+        let tokens =
+            |example: usize| run.material().part.example(example).supervised.iter().filter(|s| **s).count();
         let (short, long) = (0, 8);
         assert!(run.material().part.length(long) > run.material().part.length(short) + 8);
         let padded = loss(&run, &batch(&[short, long]), Packing::Off);

@@ -41,6 +41,9 @@ pub fn moment_names(optimizer: &Optimizer) -> &'static [&'static str] {
 /// Moments by parameter name; a parameter that was never updated has none yet.
 pub type Moments = BTreeMap<String, Moment>;
 
+/// A parameter, its gradient and its name.
+type Member<'a> = (&'a Tensor, Tensor, &'a str);
+
 /// Updates every tensor that has a gradient, in place, with the gradient as it stands.
 pub fn update(
     recipe: &Recipe,
@@ -48,7 +51,7 @@ pub fn update(
     parameters: &BTreeMap<String, Tensor>,
     moments: &mut Moments,
 ) -> Result<(), TrainError> {
-    let mut groups: BTreeMap<(u64, bool), Vec<(&Tensor, Tensor, &str)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(u64, bool), Vec<Member>> = BTreeMap::new();
     for (name, parameter, gradient) in gradients(parameters) {
         let moment =
             moments.entry(name.clone()).or_insert_with(|| Moment::zeros(&recipe.optimizer, parameter));
@@ -73,13 +76,14 @@ fn update_group(
     lr: f64,
     weight_decay: f64,
     updates: u64,
-    members: &[(&Tensor, Tensor, &str)],
+    members: &[Member],
     moments: &Moments,
 ) -> Result<(), TrainError> {
     let parameters: Vec<&Tensor> = members.iter().map(|(parameter, _, _)| *parameter).collect();
     let gradients: Vec<&Tensor> = members.iter().map(|(_, gradient, _)| gradient).collect();
-    let remembered =
-        |which: usize| -> Vec<&Tensor> { members.iter().map(|(.., name)| &moments[*name].tensors[which]).collect() };
+    let remembered = |which: usize| -> Vec<&Tensor> {
+        members.iter().map(|(.., name)| &moments[*name].tensors[which]).collect()
+    };
     match *settings {
         Optimizer::AdamW { betas: (beta1, beta2), eps, .. } => {
             let step = i64::try_from(updates).unwrap_or(i64::MAX - 1) + 1;
@@ -112,11 +116,16 @@ mod tests {
     fn parameters() -> BTreeMap<String, Tensor> {
         let matrix = Tensor::arange(6, (Kind::Float, Device::Cpu)).reshape([2, 3]) / 3.0 - 0.8;
         let norm = Tensor::ones([3], (Kind::Float, Device::Cpu));
-        NAMES.iter().map(|name| name.to_string()).zip([matrix, norm].map(|t| t.set_requires_grad(true))).collect()
+        NAMES
+            .iter()
+            .map(|name| name.to_string())
+            .zip([matrix, norm].map(|t| t.set_requires_grad(true)))
+            .collect()
     }
 
     fn backward(parameters: &BTreeMap<String, Tensor>) {
-        let loss: Tensor = parameters.values().map(|parameter| (parameter - 0.3).square().sum(Kind::Float)).sum();
+        let loss: Tensor =
+            parameters.values().map(|parameter| (parameter - 0.3).square().sum(Kind::Float)).sum();
         loss.backward();
     }
 

@@ -8,6 +8,7 @@ use crate::train::error::TrainError;
 use crate::train::material::Material;
 use crate::train::recipe::{Method, Recipe};
 use crate::train::selection::trained;
+use crate::train::start;
 use std::collections::BTreeMap;
 
 /// A run before it runs.
@@ -86,6 +87,7 @@ pub fn plan(
     material: &Material,
     recipe: &Recipe,
 ) -> Result<Plan, TrainError> {
+    let recipe = &start::resolved(recipe)?; // an adapter's folder knows its rank
     recipe.check()?;
     let order = Schedule::new(&material.part, material.layout(recipe));
     let (footprint, steps_per_epoch) = (order.footprint(0), order.steps_per_epoch() as u64);
@@ -118,10 +120,7 @@ pub fn plan(
 }
 
 /// Names and shapes of the tensors that a recipe trains.
-pub fn trained_shapes(
-    config: &Config,
-    recipe: &Recipe,
-) -> Result<BTreeMap<String, Vec<i64>>, TrainError> {
+pub fn trained_shapes(config: &Config, recipe: &Recipe) -> Result<BTreeMap<String, Vec<i64>>, TrainError> {
     let base: BTreeMap<String, Vec<i64>> = config.parameter_shapes().into_iter().collect();
     let adapters = match &recipe.method {
         Method::Lora { settings, .. } => adapter_shapes(config, settings),
@@ -242,7 +241,8 @@ fn block_bytes(config: &Config, weight_bytes: u64, recipe: &Recipe) -> u64 {
     let norms = if matches!(recipe.method, Method::Lora { .. }) { 0 } else { 2 * d };
     let upcast = if weight_bytes < FP32 { 2 * d } else { 0 };
     if let Method::Lora { settings, .. } = &recipe.method {
-        let targets = LINEAR_MODULES.iter().filter(|module| settings.matches(&module_name(0, module))).count() as u64;
+        let targets =
+            LINEAR_MODULES.iter().filter(|module| settings.matches(&module_name(0, module))).count() as u64;
         kept += targets * 2 * settings.rank as u64;
     }
     kept * weight_bytes + (norms + upcast) * FP32
@@ -284,7 +284,8 @@ mod tests {
             let recipe = Recipe { freeze: freeze.clone(), ..Recipe::new(method) };
             let run = trainer(material(), recipe.clone());
             let trained = run.trainables().tensors.iter().filter(|(_, tensor)| tensor.requires_grad());
-            let trained: BTreeMap<String, Vec<i64>> = trained.map(|(name, tensor)| (name.clone(), tensor.size())).collect();
+            let trained: BTreeMap<String, Vec<i64>> =
+                trained.map(|(name, tensor)| (name.clone(), tensor.size())).collect();
             let plan = plan(&run.base().config, 4, &material(), &recipe).unwrap();
             assert_eq!(plan.trained, trained);
             assert_eq!((plan.steps, plan.steps_per_epoch), (run.planned_steps(), run.steps_per_epoch()));
@@ -293,11 +294,16 @@ mod tests {
 
     #[test]
     fn steps_warmup_and_padding_are_counted() {
-        let plan = plan(&preset("tiny").unwrap(), 4, &material(), &Recipe {
-            length: Length::Epochs(20.0),
-            batch: Batch { micro: 2, accumulate: 2 },
-            ..Recipe::new(Method::Full)
-        })
+        let plan = plan(
+            &preset("tiny").unwrap(),
+            4,
+            &material(),
+            &Recipe {
+                length: Length::Epochs(20.0),
+                batch: Batch { micro: 2, accumulate: 2 },
+                ..Recipe::new(Method::Full)
+            },
+        )
         .unwrap();
         assert_eq!((plan.rows, plan.steps_per_epoch, plan.steps, plan.warmup_steps), (22, 6, 120, 4));
         assert_eq!(plan.tokens as usize, material().part.tokens());
@@ -320,13 +326,17 @@ mod tests {
 
     #[test]
     fn memory_follows_the_method_and_the_optimizer() {
-        let bytes = |plan: &Plan, name: &str| plan.memory.iter().find(|part| part.name == name).unwrap().bytes;
+        let bytes =
+            |plan: &Plan, name: &str| plan.memory.iter().find(|part| part.name == name).unwrap().bytes;
         let adapters = smollm2(&lora(8));
         assert_eq!(bytes(&adapters, "weights"), 4 * 134_515_008);
         assert_eq!(bytes(&adapters, "moments"), 8 * 2_442_240);
         let sgd = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0, nesterov: false, decay: Decay::All };
         assert_eq!(bytes(&smollm2(&Recipe { optimizer: sgd, ..lora(8) }), "moments"), 0);
-        let last = Recipe { batch: Batch { micro: 4, accumulate: 1 }, ..Recipe::new(Method::LastLayers { count: 3 }) };
+        let last = Recipe {
+            batch: Batch { micro: 4, accumulate: 1 },
+            ..Recipe::new(Method::LastLayers { count: 3 })
+        };
         assert!(bytes(&smollm2(&last), "activations") * 9 < bytes(&adapters, "activations"));
         assert_eq!(adapters.peak_bytes(), adapters.memory.iter().map(|part| part.bytes).sum::<u64>());
     }

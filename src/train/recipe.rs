@@ -321,8 +321,7 @@ mod tests {
         let mut recipe = Recipe::new(Method::lora(LoraSettings::default()));
         recipe.lr = 1.0 / 3.0 * 1e-4;
         recipe.freeze = vec![Selection::freeze("layers 0..3"), Selection::unfreeze("embeddings")];
-        recipe.schedule =
-            Schedule::Wsd { decay: Length::Percent(20.0), shape: DecayShape::Sqrt, min: 0.1 };
+        recipe.schedule = Schedule::Wsd { decay: Length::Percent(20.0), shape: DecayShape::Sqrt, min: 0.1 };
         recipe.save_every = Some(Every::Seconds(300.0));
         let text = serde_json::to_string(&recipe).unwrap();
         assert_eq!(serde_json::from_str::<Recipe>(&text).unwrap(), recipe);

@@ -86,7 +86,10 @@ impl Pattern {
                 return Err(TrainError::Pattern { pattern: text.into() });
             };
             if start > end || end >= layers {
-                return Err(TrainError::LayersOutside { pattern: text.into(), last: layers.saturating_sub(1) });
+                return Err(TrainError::LayersOutside {
+                    pattern: text.into(),
+                    last: layers.saturating_sub(1),
+                });
             }
             return Ok(Pattern::Layers(start, end));
         }

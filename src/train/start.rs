@@ -38,6 +38,14 @@ fn adapters(base: &Base, recipe: Recipe) -> Result<(Trainables, Recipe), TrainEr
     Ok((adapters, Recipe { method: Method::Lora { settings, from: Some(folder) }, ..recipe }))
 }
 
+/// The recipe with the adapter's settings as its folder gives them, before any run is there.
+pub fn resolved(recipe: &Recipe) -> Result<Recipe, TrainError> {
+    let Method::Lora { settings, from: Some(folder) } = &recipe.method else { return Ok(recipe.clone()) };
+    let (found, _) = peft::read_folder(folder)?;
+    let settings = LoraSettings { dropout: settings.dropout, ..found };
+    Ok(Recipe { method: Method::Lora { settings, from: Some(folder.clone()) }, ..recipe.clone() })
+}
+
 /// The tensors under a changed recipe. They are the same tensors; one that is unfrozen is copied from the base.
 pub fn amended(
     base: &Base,
@@ -78,7 +86,8 @@ pub fn resumed(
 /// The names that the recipe trains, of the base's tensors and of the adapters among `held`.
 fn selected(base: &Base, recipe: &Recipe, held: &Trainables) -> Result<BTreeSet<String>, TrainError> {
     let of_base: Vec<String> = base.iter().map(|(name, _)| name.clone()).collect();
-    let adapters: Vec<String> = held.tensors.keys().filter(|name| base.get(name).is_none()).cloned().collect();
+    let adapters: Vec<String> =
+        held.tensors.keys().filter(|name| base.get(name).is_none()).cloned().collect();
     trained(recipe, &of_base, &adapters, base.config.num_hidden_layers as usize)
 }
 

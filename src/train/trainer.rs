@@ -160,7 +160,12 @@ impl Trainer {
     }
 
     /// Leaves the gradients of the step's mean loss on the trained tensors; returns that loss and their norm.
-    fn gradients(&self, step: u64, batches: &[MicroBatch], cancel: &Cancel) -> Result<(f64, f64), TrainError> {
+    fn gradients(
+        &self,
+        step: u64,
+        batches: &[MicroBatch],
+        cancel: &Cancel,
+    ) -> Result<(f64, f64), TrainError> {
         let tokens = supervised(batches);
         if tokens == 0 {
             let examples: Vec<usize> = batches.iter().flat_map(|batch| batch.examples.clone()).collect();
@@ -224,11 +229,11 @@ fn supervised(batches: &[MicroBatch]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::dataset::Part;
+    use crate::model::config::Config;
     use crate::model::llama::Inputs;
     use crate::model::loss::{Detail, measure_micro};
     use crate::train::fixtures::{base, bytes, full, lora, material, packed, steps, trainer};
-    use crate::data::dataset::Part;
-    use crate::model::config::Config;
     use crate::train::recipe::{Batch, Decay, Length, Optimizer, Selection};
     use tch::{Device, Kind, Tensor};
 
@@ -272,10 +277,29 @@ mod tests {
     }
 
     #[test]
+    fn ten_steps_and_ten_are_twenty_over_bf16_weights_and_two_threads() {
+        let run = || {
+            let base = Base::random(base().config.clone(), 1, Kind::BFloat16, Device::Cpu).unwrap();
+            tch::set_num_threads(2);
+            Trainer::new(Arc::new(base), material(), full()).unwrap()
+        };
+        let (mut whole, mut halves) = (run(), run());
+        let at_once = steps(&mut whole, 6);
+        let in_two = [steps(&mut halves, 3), steps(&mut halves, 3)].concat();
+        assert_eq!((at_once, bytes(&whole)), (in_two, bytes(&halves)));
+    }
+
+    #[test]
     fn training_lowers_the_loss_and_reports_what_it_did() {
         let reports = steps(&mut trainer(material(), Recipe { length: Length::Steps(40), ..full() }), 40);
-        let mean = |part: &[StepReport]| part.iter().map(|report| report.loss).sum::<f64>() / part.len() as f64;
-        assert!(mean(&reports[34..]) < mean(&reports[..6]) - 0.5, "{} {}", mean(&reports[..6]), mean(&reports[34..]));
+        let mean =
+            |part: &[StepReport]| part.iter().map(|report| report.loss).sum::<f64>() / part.len() as f64;
+        assert!(
+            mean(&reports[34..]) < mean(&reports[..6]) - 0.5,
+            "{} {}",
+            mean(&reports[..6]),
+            mean(&reports[34..])
+        );
         assert_eq!(reports[5].epoch, 1.0);
         assert_eq!(reports[2].lr, 1e-3);
         assert_eq!((reports[0].step, reports[39].step), (1, 40));
@@ -313,7 +337,10 @@ mod tests {
         let before = bytes(&run);
         let error = run.step(&Cancel::default()).unwrap_err().to_string();
         let place = format!("`rows.jsonl:{}`. ", example + 1);
-        assert!(error.starts_with("step 3: the loss is not a finite number") && error.contains(&place), "{error}");
+        assert!(
+            error.starts_with("step 3: the loss is not a finite number") && error.contains(&place),
+            "{error}"
+        );
         assert_eq!(bytes(&run), before);
         assert!(run.trainables.tensors.values().all(|tensor| !tensor.grad().defined()));
     }
