@@ -14,6 +14,7 @@ use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::tokenizer::SplitDelimiterBehavior;
 use tokenizers::{AddedToken, PreTokenizerWrapper};
 
@@ -122,6 +123,9 @@ impl Tokenizer {
             }
         };
         add_special_tokens(&mut pieces, vocabulary);
+        if adds_bos {
+            begin_with_bos(&mut pieces, vocabulary)?;
+        }
         let named = STOPS.iter().filter_map(|token| {
             let id = vocabulary.tokens.iter().position(|known| known == token)?;
             (vocabulary.kind(id) == CONTROL).then_some(id as u32)
@@ -150,6 +154,19 @@ fn add_special_tokens(pieces: &mut tokenizers::Tokenizer, vocabulary: &Vocabular
         of_kind(USER_DEFINED).map(|token| AddedToken::from(token, false).normalized(false)).collect();
     pieces.add_special_tokens(&special);
     pieces.add_tokens(&defined);
+}
+
+/// Other programs that read this tokenizer from an exported folder learn from it that texts begin with `bos`.
+fn begin_with_bos(pieces: &mut tokenizers::Tokenizer, vocabulary: &Vocabulary) -> Result<(), DataError> {
+    let Some(id) = vocabulary.bos else { return Ok(()) };
+    let Some(bos) = vocabulary.tokens.get(id as usize) else { return Ok(()) };
+    let template = TemplateProcessing::builder()
+        .try_single(format!("{bos} $A"))
+        .map_err(failed)?
+        .special_tokens(vec![(bos.clone(), id)])
+        .build();
+    pieces.with_post_processor(Some(template.map_err(failed)?));
+    Ok(())
 }
 
 fn failed(error: impl ToString) -> DataError {

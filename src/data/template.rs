@@ -3,6 +3,7 @@
 use crate::data::error::DataError;
 use crate::data::template_functions::add_functions;
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Enumerator, Object};
 use minijinja::{Environment, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::{Deserialize, Serialize};
@@ -92,10 +93,9 @@ impl ChatTemplate {
         let messages: Vec<Value> = messages
             .iter()
             .map(|message| {
-                Value::from(BTreeMap::from([
-                    ("role", Value::from(message.role.as_str())),
-                    ("content", Value::from(message.content.as_str())),
-                ]))
+                let (role, content) =
+                    (Value::from(message.role.as_str()), Value::from(message.content.as_str()));
+                Value::from_object(Turn { role, content })
             })
             .collect();
         let context = BTreeMap::from([
@@ -108,6 +108,27 @@ impl ChatTemplate {
             .get_template(NAME)
             .and_then(|template| template.render(Value::from(context)))
             .map_err(|error| DataError::TemplateFails { what: describe(&error) })
+    }
+}
+
+/// A message as a template sees it: a map whose keys keep this order when it is written as JSON.
+#[derive(Debug)]
+struct Turn {
+    role: Value,
+    content: Value,
+}
+
+impl Object for Turn {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match key.as_str()? {
+            "role" => Some(self.role.clone()),
+            "content" => Some(self.content.clone()),
+            _ => None,
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&["role", "content"])
     }
 }
 
@@ -197,6 +218,16 @@ mod tests {
             {% set ns.n = ns.n + 1 %}{{ m.content.split('|')[-1].strip() }}{% generation %}!{% endgeneration %}{% endfor %}{{ ns.n }}";
         let text = render(source, &[("user", "a| b "), ("user", "skip me"), ("user", "c")], Ending::Closed);
         assert_eq!(text.expect("renders"), "b!c!2");
+    }
+
+    #[test]
+    fn a_message_written_as_json_begins_with_its_role() {
+        let text = render(
+            "{{ messages[0] | tojson }}{{ messages[0].get('name', '-') }}",
+            &[("user", "hi")],
+            Ending::Closed,
+        );
+        assert_eq!(text.expect("renders"), r#"{"role": "user", "content": "hi"}-"#);
     }
 
     #[test]
