@@ -24,14 +24,10 @@ fn main() {
         .file("src/torch/shim.cpp")
         .compile("ltune_shim");
 
-    // Binary, tests and examples find libtorch without any environment variable.
-    let library = library.canonicalize().map_or(library.clone(), |_| absolute(&library));
+    // Binary, tests and examples find libtorch without any environment variable. Links are not resolved: what
+    // `.libtorch/torch` points to may change without a new build.
+    let library = std::path::absolute(&library).unwrap_or(library);
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", library.display());
     println!("cargo:rustc-env=LTUNE_LIBTORCH={}", library.display());
     println!("cargo:libtorch_lib={}", library.display());
-}
-
-/// The path without links resolved: `.libtorch/torch` may be pointed elsewhere without a new build.
-fn absolute(path: &std::path::Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
