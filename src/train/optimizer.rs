@@ -1,6 +1,6 @@
 //! AdamW and SGD over moments that the run owns, keyed by the parameter's name, so that they can be saved and put back.
 
-use crate::torch::{gradient, optimizer};
+use crate::torch::optimizer;
 use crate::train::clip::gradients;
 use crate::train::error::TrainError;
 use crate::train::recipe::{Decay, Optimizer, Recipe};
@@ -99,14 +99,10 @@ fn update_group(
     Ok(())
 }
 
-/// Drops every gradient, so that the next step begins from none.
-pub fn clear_gradients(parameters: &BTreeMap<String, Tensor>) {
-    parameters.values().for_each(gradient::clear);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::torch::gradient;
     use crate::train::recipe::Method;
     use tch::{Device, Kind};
 
@@ -121,6 +117,10 @@ mod tests {
             .map(|name| name.to_string())
             .zip([matrix, norm].map(|t| t.set_requires_grad(true)))
             .collect()
+    }
+
+    fn clear_gradients(parameters: &BTreeMap<String, Tensor>) {
+        parameters.values().for_each(gradient::clear);
     }
 
     fn backward(parameters: &BTreeMap<String, Tensor>) {

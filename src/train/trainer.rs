@@ -10,7 +10,7 @@ use crate::train::clip::{clip, gradient_norm};
 use crate::train::error::TrainError;
 use crate::train::material::Material;
 use crate::train::objective;
-use crate::train::optimizer::{Moments, clear_gradients, update};
+use crate::train::optimizer::{Moments, update};
 use crate::train::recipe::Recipe;
 use crate::train::schedule::learning_rate;
 use crate::train::start;
@@ -108,12 +108,14 @@ impl Trainer {
     /// Changes the settings from the next step on. What cannot change on a live run is named; then nothing changes.
     pub fn amend(&mut self, recipe: Recipe) -> Result<(), TrainError> {
         recipe.check()?;
-        if self.step == 0 {
-            *self = Trainer::new(Arc::clone(&self.base), self.material.clone(), recipe)?;
-            return Ok(());
-        }
-        if let Some(setting) = recipe.unchangeable(&self.recipe) {
-            return Err(TrainError::Unchangeable { setting, step: self.step });
+        match recipe.unchangeable(&self.recipe) {
+            // Nothing is lost yet. The tensors are made anew only if they must be: an adapter's folder may have changed.
+            Some(_) if self.step == 0 => {
+                *self = Trainer::new(Arc::clone(&self.base), self.material.clone(), recipe)?;
+                return Ok(());
+            }
+            Some(setting) => return Err(TrainError::Unchangeable { setting, step: self.step }),
+            None => {}
         }
         let (trainables, recipe) = start::amended(&self.base, &self.trainables, recipe)?;
         self.trainables = trainables;
@@ -135,7 +137,7 @@ impl Trainer {
         let started = Instant::now();
         let step = self.step + 1;
         let batches = self.batches_of(step);
-        clear_gradients(&self.trainables.tensors);
+        self.trainables.clear_gradients();
         let result = self.gradients(step, &batches, cancel).and_then(|(loss, grad_norm)| {
             let lr = learning_rate(&self.recipe, self.steps_per_epoch(), step);
             if let Some(limit) = self.recipe.clip {
@@ -144,7 +146,7 @@ impl Trainer {
             update(&self.recipe, lr, &self.trainables.tensors, &mut self.moments)?;
             Ok((loss, grad_norm, lr))
         });
-        clear_gradients(&self.trainables.tensors);
+        self.trainables.clear_gradients();
         let (loss, grad_norm, lr) = result?;
         self.step = step;
         Ok(StepReport {
@@ -204,7 +206,7 @@ impl Trainer {
         for (index, batch) in batches.iter().enumerate() {
             let seed = self.dropout_seed(step, index);
             for row in self.material.single_rows(batch).into_iter().filter(|row| row.supervised > 0) {
-                clear_gradients(&self.trainables.tensors);
+                self.trainables.clear_gradients();
                 let examples = row.examples.clone();
                 let tokens = row.supervised;
                 let sum = objective::backward(&self.policy(), &self.recipe, row, tokens, seed);
@@ -373,6 +375,9 @@ mod tests {
         let error = run.amend(Recipe { seed: 7, ..amended.clone() }).unwrap_err().to_string();
         assert!(error.starts_with("`seed` cannot change on a run that has taken 5 steps"), "{error}");
         assert_eq!(run.recipe(), &amended);
+        let mut fresh = trainer(material(), full());
+        fresh.amend(Recipe { seed: 7, ..amended.clone() }).unwrap();
+        assert_eq!(steps(&mut fresh, 2), steps(&mut trainer(material(), Recipe { seed: 7, ..amended }), 2));
     }
 
     #[test]
