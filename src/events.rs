@@ -308,6 +308,8 @@ pub enum Event {
     Diagnostic(Diagnostic),
     /// A whole line or lines, without the last newline.
     Text { text: String },
+    /// What happened on the way, for a person to follow; `--quiet` leaves it out.
+    Note { text: String },
     /// A piece of text as it is made; the whole follows in `Generation`.
     Piece { text: String },
     Table(Table),
@@ -376,6 +378,10 @@ impl Out {
 
     pub fn text(&mut self, text: impl Into<String>) {
         self.emit(Event::Text { text: text.into() });
+    }
+
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.emit(Event::Note { text: text.into() });
     }
 
     pub fn diagnostic(&mut self, diagnostic: Diagnostic) {

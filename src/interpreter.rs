@@ -12,6 +12,7 @@ use crate::language::value::{Origin, Settings, Value};
 use crate::session::Session;
 use crate::session::outline::Outline;
 use crate::statements::{self, Action, Check, Checking};
+use crate::torch::{gradient, message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -112,8 +113,14 @@ impl Interpreter {
         let (session, out) = (&mut self.session, &mut self.out);
         let result = catch_unwind(AssertUnwindSafe(|| statement.action.run(session, out)));
         result.unwrap_or_else(|panic| {
-            Err(Diagnostic::error(codes::INTERNAL, format!("ltune failed: {}", panic_text(&*panic)))
-                .note("the session is as it was before this statement; please report this"))
+            gradient::enable();
+            Err(match message::of_panic(&*panic) {
+                Some(error) => Diagnostic::error(codes::TORCH, error.to_string())
+                    .note("the session is as it was before this statement"),
+                None => Diagnostic::error(codes::INTERNAL, "ltune itself failed")
+                    .note("the session is as it was before this statement")
+                    .note("please report this, with what `RUST_BACKTRACE=1` shows"),
+            })
         })
     }
 
@@ -341,13 +348,4 @@ impl Action for Bind {
 
 fn placed(diagnostic: Diagnostic, span: Span) -> Diagnostic {
     if diagnostic.labels.is_empty() { diagnostic.at(span) } else { diagnostic }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("for a reason that it did not give");
-    crate::torch::message::cut(text)
 }

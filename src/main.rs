@@ -5,6 +5,10 @@ use ltune::frontends::command_line::CommandLine;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A panic inside a statement becomes a diagnostic; its raw text is for those who ask for it.
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     // Before the first allocation that libtorch makes: the gain is large on the CPU (DESIGN §4).
     ltune::torch::memory::tune_allocator();
     CommandLine::parse().execute()

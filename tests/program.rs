@@ -59,6 +59,7 @@ impl Folder {
             .args(arguments)
             .current_dir(self.path())
             .env("LTUNE_CACHE", self.path().join("cache"))
+            .env("OMP_NUM_THREADS", "1") // tests run beside each other
             .env("NO_COLOR", "1")
             .env("COLUMNS", "100")
             .stdout(Stdio::piped())

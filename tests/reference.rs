@@ -13,7 +13,7 @@ fn reference(name: &str) -> Value {
 fn events(folder: &Folder, script: &str) -> Vec<Value> {
     let path = folder.write("script.ltune", script);
     let mut command = folder.command(&["--json", &path.display().to_string()]);
-    command.env_remove("LTUNE_CACHE");
+    command.env_remove("LTUNE_CACHE").env_remove("OMP_NUM_THREADS");
     let ran = crate::program::Ran::from(command.output().expect("ltune starts"));
     assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
     ran.events()

@@ -229,7 +229,7 @@ impl Encoder<'_> {
         let why = match first_target {
             Some(first) => format!(
                 "its prompt alone has {first} tokens, and `max_len` is {max_len}; \
-                 raise `max_len`, or write `over_length = drop`"
+                 raise `max_len`, or write `too_long = drop`"
             ),
             None => "all its labels are -100; remove the row".into(),
         };

@@ -66,7 +66,7 @@ pub enum DataError {
     #[error("the shares of `split` are {shares:?}; they must be one to three positive numbers")]
     Split { shares: Vec<f64> },
     #[error(
-        "{place} has {tokens} tokens, and `max_len` is {max_len}; raise `max_len`, or write `over_length = cut` or `drop`"
+        "{place} has {tokens} tokens, and `max_len` is {max_len}; raise `max_len`, or write `too_long = cut` or `drop`"
     )]
     TooLong { place: Place, tokens: usize, max_len: usize },
     #[error("{place} has no supervised token: {why}")]

@@ -2,7 +2,7 @@
 
 use crate::frontends::width::terminal_size;
 use std::io::IsTerminal;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 
 /// The answer to `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -34,7 +34,7 @@ impl Look {
     pub const PLAIN: Look = Look { width: 80, height: 24, color: false, unicode: true, live: false };
 
     /// What the stream and the environment allow.
-    pub fn detect(stream: &(impl IsTerminal + AsRawFd), choice: ColorChoice) -> Look {
+    pub fn detect(stream: &(impl IsTerminal + AsFd), choice: ColorChoice) -> Look {
         let variable = |name: &str| std::env::var(name).ok();
         Look::decide(choice, stream.is_terminal(), terminal_size(stream), &variable)
     }

@@ -166,6 +166,7 @@ impl Sink for ScriptSink {
                 self.live.around(|| err.line(&format!("{text}\n")));
             }
             Event::Text { text } => self.print(text),
+            Event::Note { text } => self.remark(text),
             Event::Piece { text } => self.piece(text),
             Event::Table(table) => self.print_block(&tables::table(table, &self.out.look)),
             Event::Step(step) => self.step(step),

@@ -100,6 +100,8 @@ pub const MANY_CUT: &str = "L0303";
 pub const EMPTY_PART: &str = "L0304";
 pub const NO_TEMPLATE: &str = "L0305";
 pub const TOO_LONG_ROW: &str = "L0306";
+pub const NO_OBJECTIVE: &str = "L0307";
+pub const NOT_CACHED: &str = "L0308";
 
 pub const RECIPE: &str = "L0401";
 pub const TOO_MANY_LAYERS: &str = "L0402";
@@ -536,6 +538,18 @@ pub const TABLE: &[Code] = &[
         title: "a row longer than max_len",
         explanation: "With `too_long = error` a row of more than `max_len` tokens stops the preparation. `cut` keeps its beginning, `drop` leaves it out; both are counted.",
         example: "data chat { from = \"chat.jsonl\"; too_long = drop }",
+    },
+    Code {
+        code: NO_OBJECTIVE,
+        title: "rows that cannot be trained on yet",
+        explanation: "Rows with `chosen`/`rejected` and labelled rows are read, shown and evaluated; the objectives that train on them are not there yet. Texts, prompts with completions, and chats can be trained on.",
+        example: "data chat { from = \"d.csv\"; columns = { prompt = \"text\"; completion = \"label\" } }",
+    },
+    Code {
+        code: NOT_CACHED,
+        title: "tokens that could not be kept",
+        explanation: "Tokenized data is kept in the cache folder that `ltune doctor` names, so that the next run starts at once. It could not be written; the run goes on without.",
+        example: "plan a",
     },
     Code {
         code: RECIPE,

@@ -26,7 +26,7 @@ impl RunFolder {
         let path = RunFolder::path_of(name);
         if path.exists() {
             let aside = move_aside(&path)?;
-            out.text(format!("an older `{}` is now `{}`", path.display(), aside.display()));
+            out.note(format!("an older `{}` is now `{}`", path.display(), aside.display()));
         }
         std::fs::create_dir_all(&path).map_err(|error| failed(&path, &error))?;
         let folder = RunFolder::open(&path)?;

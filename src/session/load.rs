@@ -33,7 +33,7 @@ impl Session {
         self.processor()?;
         let started = Instant::now();
         let base = Arc::new(load_base(model, out)?);
-        out.text(format!(
+        out.note(format!(
             "model {}: {} parameters, {} in {} on {}, {}",
             model.name,
             grouped(base.config.parameter_count()),
@@ -115,6 +115,9 @@ impl Session {
             Diagnostic::error(data_code(&error), format!("data `{}`: {}", data.name, sentence(&error)))
         })?;
         say_counts(&data.name, &dataset, started.elapsed().as_secs_f64(), out);
+        if let Some(why) = &dataset.uncached {
+            out.diagnostic(Diagnostic::warning(codes::NOT_CACHED, format!("the tokens of `{}` are not kept: {why}", data.name)));
+        }
         let dataset = Arc::new(dataset);
         self.datasets.push((key, dataset.clone()));
         Ok(dataset)
@@ -225,7 +228,7 @@ pub fn sample_path(name: &str, out: &mut Out) -> Result<PathBuf, Diagnostic> {
     if let Some(path) = samples::cached(name) {
         return Ok(path);
     }
-    out.text(format!("fetching {name}: {}; licence: {}", sample.what, sample.licence));
+    out.note(format!("fetching {name}: {}; licence: {}", sample.what, sample.licence));
     let task = format!("sample {name}");
     let mut observe = |done: u64, total: u64, what: &str| {
         out.emit(Event::Progress(Progress {
@@ -279,7 +282,7 @@ fn say_counts(name: &str, dataset: &Dataset, seconds: f64, out: &mut Out) {
             counted(counts.cut_tokens, "token"),
         ));
     }
-    out.text(lines.join("\n"));
+    out.note(lines.join("\n"));
     let share = counts.cut as f64 / counts.examples.max(1) as f64;
     if share > 0.01 {
         out.diagnostic(

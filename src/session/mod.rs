@@ -90,7 +90,7 @@ impl Session {
         let keeping: Vec<String> =
             self.runs.values().filter(|run| uses(run)).map(|run| format!("`{}`", run.definition.name)).collect();
         if !keeping.is_empty() {
-            out.text(format!("{noun} `{name}` is bound anew; {} keeps the one it began with", keeping.join(", ")));
+            out.note(format!("{noun} `{name}` is bound anew; {} keeps the one it began with", keeping.join(", ")));
         }
     }
 
@@ -117,7 +117,7 @@ impl Session {
         }
         self.runs.remove(&tune.name);
         let recipe = &tune.recipe;
-        out.text(format!(
+        out.note(format!(
             "{}: {}, batch {} x {} = {} a step",
             tune.name,
             record::method_text(&recipe.method),

@@ -37,9 +37,9 @@ impl Session {
             run.folder = Some(folder);
         }
         run.saved_at(step);
-        out.text(format!("run {name}: taken up at step {step} from {}", checkpoint.display()));
+        out.note(format!("run {name}: taken up at step {step} from {}", checkpoint.display()));
         if changed {
-            out.text(format!("run {name}: its settings differ from the checkpoint's; the new ones hold from step {}", step + 1));
+            out.note(format!("run {name}: its settings differ from the checkpoint's; the new ones hold from step {}", step + 1));
         }
         for difference in state.conditions.differences(&Conditions::now(&run.base, &processor)) {
             out.diagnostic(

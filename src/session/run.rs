@@ -1,6 +1,7 @@
 //! A run: a trainer with its record and folder. It takes steps, evaluates and saves when due, and stops when asked.
 
 use crate::data::dataset::{Dataset, PartName};
+use crate::data::shape::Shape;
 use crate::data::tokenizer::Tokenizer;
 use crate::evaluate::EvaluateError;
 use crate::evaluate::loss::evaluate;
@@ -89,6 +90,13 @@ impl Run {
         }
         let tokenizer = session.tokenizer(&definition.model, out)?;
         let dataset = session.dataset(&definition.data, &definition.model, out)?;
+        if matches!(dataset.shape, Shape::Preference | Shape::Labelled) {
+            return Err(Diagnostic::error(
+                codes::NO_OBJECTIVE,
+                format!("data `{}` holds {} rows, and training on them is not there yet", definition.data.name, dataset.shape.name()),
+            )
+            .note("`show`, `eval` and `generate` take them; to train on texts or completions, map them with `columns`"));
+        }
         let processor = session.processor()?;
         let base = session.base(&definition.model, out)?;
         let material = Material::new(&dataset, &definition.data.specification, PartName::Train);
@@ -133,8 +141,11 @@ impl Run {
 
     fn say_plan(&self, out: &mut Out) {
         let trained = self.trainer.trainables().parameter_count();
-        let total = self.base.config.parameter_count();
-        out.text(format!(
+        let adapter = |name: &&String| crate::model::lora::module_of(name).is_some();
+        let trainables = self.trainer.trainables();
+        let added: usize = trainables.tensors.iter().filter(|(name, _)| adapter(name)).map(|(_, tensor)| tensor.numel()).sum();
+        let total = self.base.config.parameter_count() + added as u64;
+        out.note(format!(
             "run {}: trains {} of {} parameters ({:.2} %), {} an epoch, {} planned, warmup {}",
             self.definition.name,
             grouped(trained),
@@ -150,7 +161,7 @@ impl Run {
     pub fn train(&mut self, goal: &Goal, out: &mut Out) -> Result<(), Diagnostic> {
         let last = self.last_step(goal);
         if self.trainer.step_count() >= last {
-            out.text(format!(
+            out.note(format!(
                 "run {} is at step {} of {} already",
                 self.definition.name,
                 self.trainer.step_count(),
@@ -160,16 +171,19 @@ impl Run {
         }
         self.ensure_folder(out)?;
         self.warn_beyond_the_end(last, out);
+        let total = last - self.trainer.step_count();
+        let task = format!("steps of {}", self.definition.name);
+        out.emit(Event::Progress(Progress { task, done: 0, total, unit: "steps".into(), note: String::new() }));
         let stop = self.train_to(last, goal, out)?;
         let step = self.trainer.step_count();
         match stop {
             Stop::Reached => {}
-            Stop::EarlyStopping => out.text(format!(
+            Stop::EarlyStopping => out.note(format!(
                 "run {} stopped at step {step}: the last evaluations were no better than the best",
                 self.definition.name
             )),
             Stop::Interrupted => {
-                out.text(format!("run {} stopped at step {step}; everything is kept", self.definition.name));
+                out.note(format!("run {} stopped at step {step}; everything is kept", self.definition.name));
             }
         }
         if !matches!(goal, Goal::Steps(_)) || self.definition.recipe.save_every.is_some() {
