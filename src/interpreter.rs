@@ -6,7 +6,7 @@ use crate::language::codes;
 use crate::language::evaluate::evaluate;
 use crate::language::parse::parse;
 use crate::language::schema::{Form, FormKind};
-use crate::language::scope::Scope;
+use crate::language::scope::{NameKind, Scope};
 use crate::language::tree::{self, StatementKind};
 use crate::language::value::{Origin, Settings, Value};
 use crate::session::Session;
@@ -174,7 +174,7 @@ impl Checker<'_> {
     fn statement(&mut self, statement: &tree::Statement, folder: &Path) {
         let span = statement.span;
         match &statement.kind {
-            StatementKind::Version(version) => self.version(version),
+            StatementKind::Version(_) => {} // the parser knows the versions
             StatementKind::Let { name, value } => self.bind(name, value, span),
             StatementKind::Include { path } => self.include(path, folder),
             StatementKind::Definition { noun, name, block } => {
@@ -182,11 +182,15 @@ impl Checker<'_> {
                 let Check::Definition(check) = found.check else { return };
                 let settings =
                     check_definition(found.form, name, block, &self.outline, &mut self.diagnostics);
-                let Some(mut settings) = settings else { return };
-                if !self.assign(found.form, &name.node, &mut settings) || !self.free(name, found.form.name) {
-                    return;
+                let kind = kind_of(found.form.name);
+                let fine = self.free(name, kind);
+                if let Some(mut settings) = settings
+                    && self.assign(found.form, &name.node, &mut settings)
+                    && fine
+                {
+                    self.act(span, |checking| check(&name.node, settings, checking));
                 }
-                self.act(span, |checking| check(&name.node, settings, checking));
+                self.outline.define_broken(&name.node, kind);
             }
             StatementKind::Repeat { count, .. } => {
                 self.diagnostics.push(
@@ -227,21 +231,15 @@ impl Checker<'_> {
         found
     }
 
-    fn version(&mut self, version: &tree::Spanned<u64>) {
-        if version.node != 1 {
-            self.diagnostics.push(
-                Diagnostic::error(codes::LANGUAGE_VERSION, format!("this script is written in ltune {}", version.node))
-                    .label(version.span, "this program reads ltune 1"),
-            );
-        }
-    }
-
     fn bind(&mut self, name: &tree::Spanned<String>, value: &tree::Expr, span: Span) {
         match evaluate(value, &self.outline) {
-            Err(diagnostic) => self.diagnostics.push(diagnostic),
+            Err(diagnostic) => {
+                self.diagnostics.push(diagnostic);
+                self.outline.define_broken(&name.node, NameKind::Variable);
+            }
             Ok(value) => {
                 self.diagnostics.extend(unusable_name(name));
-                if !self.free(name, "let") {
+                if !self.free(name, NameKind::Variable) {
                     return;
                 }
                 self.outline.define_variable(&name.node, value.clone());
@@ -252,15 +250,9 @@ impl Checker<'_> {
     }
 
     /// One namespace: a name does not change what it stands for.
-    fn free(&mut self, name: &tree::Spanned<String>, noun: &str) -> bool {
+    fn free(&mut self, name: &tree::Spanned<String>, wanted: NameKind) -> bool {
         let Some(kind) = self.outline.kind_of(&name.node) else { return true };
-        let same = matches!(
-            (kind, noun),
-            (crate::language::scope::NameKind::Model, "model")
-                | (crate::language::scope::NameKind::Data, "data")
-                | (crate::language::scope::NameKind::Run, "tune")
-                | (crate::language::scope::NameKind::Variable, "let")
-        );
+        let same = kind == wanted;
         if !same {
             self.diagnostics.push(
                 Diagnostic::error(codes::NAME_TAKEN, format!("`{}` is {} already", name.node, kind.described()))
@@ -330,6 +322,15 @@ impl Checker<'_> {
                 self.including.pop();
             }
         }
+    }
+}
+
+/// What a noun defines.
+fn kind_of(noun: &str) -> NameKind {
+    match noun {
+        "model" => NameKind::Model,
+        "data" => NameKind::Data,
+        _ => NameKind::Run,
     }
 }
 

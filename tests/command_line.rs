@@ -77,7 +77,7 @@ fn fmt_formats_in_place_and_fmt_check_only_says_so() {
     assert_eq!(folder.ltune(&["fmt", "--check", "a.ltune"]).code, 1);
     assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "let   n=3 # three\n");
     assert_eq!(folder.ltune(&["fmt", "a.ltune"]).code, 0);
-    assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "let n = 3 # three\n");
+    assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "let n = 3  # three\n");
     assert_eq!(folder.ltune(&["fmt", "--check", "a.ltune"]).code, 0);
     folder.write("broken.ltune", "let = 3\n");
     assert_eq!(folder.ltune(&["fmt", "broken.ltune"]).code, 3);

@@ -10,6 +10,7 @@ use crate::language::scope::{NameKind, Scope};
 use crate::language::suggest::nearest;
 use crate::language::tree::{Block, Expr, ExprKind, PREPOSITIONS, Phrase, Spanned, Verb};
 use crate::language::value::{Origin, Resolved, Settings, Value};
+use crate::units::Unit;
 
 /// Checks `noun name { … }`. `None` when something is wrong; what, is added to the diagnostics.
 pub fn check_definition(
@@ -76,6 +77,16 @@ pub fn parse_setting(
         Ok(value) => Ok(value),
     }
     .map(|value| (setting.name, value))
+}
+
+/// `until epoch 1` reads as `until 1 epoch`.
+fn unit_before_number(unit: &[Expr], number: &[Expr]) -> Option<Expr> {
+    let ([unit], [number]) = (unit, number) else { return None };
+    let word = unit.as_word().filter(|word| Unit::parse(word).is_some())?;
+    let ExprKind::Number { value, whole } = number.kind else { return None };
+    let unit = Spanned::new(word.to_string(), unit.span);
+    let span = unit.span.to(number.span);
+    Some(Expr::new(ExprKind::Quantity { value, whole, unit }, span))
 }
 
 /// The message for a statement that no form describes.
@@ -294,6 +305,9 @@ impl VerbCheck<'_> {
                 self.diagnostics.push(Diagnostic::error(codes::MISSING_VALUE, message).at(word.span));
             }
             [group] => self.give(&clause.setting, group),
+            [unit, number] if let Some(quantity) = unit_before_number(unit, number) => {
+                self.give(&clause.setting, &[quantity]);
+            }
             [group, more, ..] => {
                 self.give(&clause.setting, group);
                 self.too_many(more);

@@ -78,7 +78,6 @@ pub const WRONG_LENGTH: &str = "L0128";
 pub const UNUSABLE_NAME: &str = "L0129";
 
 pub const INCLUDE: &str = "L0141";
-pub const LANGUAGE_VERSION: &str = "L0142";
 pub const NAME_TAKEN: &str = "L0143";
 pub const NOT_YET: &str = "L0144";
 pub const NO_HELP: &str = "L0145";
@@ -418,12 +417,6 @@ pub const TABLE: &[Code] = &[
         title: "an include that cannot be read",
         explanation: "`include` reads another script in its place. The path is relative to the script that includes it; a script cannot include itself, directly or through others.",
         example: "include \"models.ltune\"",
-    },
-    Code {
-        code: LANGUAGE_VERSION,
-        title: "a script of another language version",
-        explanation: "The line `ltune 1` says which version of the language a script is written in. This program reads version 1.",
-        example: "ltune 1",
     },
     Code {
         code: NAME_TAKEN,

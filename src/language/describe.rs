@@ -24,6 +24,7 @@ pub fn wanted(kind: &Kind) -> String {
         }
         Kind::Name(kinds) => format!("the name of {}", names_noun(kinds)),
         Kind::Word => "a bare word".into(),
+        Kind::Topic => "a word, such as `tune` or `tune.lr`".into(),
         Kind::Part => "a data set or a part of one, such as `chat.test`".into(),
         Kind::List { of, .. } => format!("a list, each item {}", wanted(of)),
         Kind::Batch => "a batch such as `4 x 4`".into(),
@@ -62,6 +63,7 @@ pub fn notation(kind: &Kind) -> String {
         Kind::Path => "path".into(),
         Kind::Name(kinds) => names_noun(kinds).trim_start_matches("a ").into(),
         Kind::Word => "new name".into(),
+        Kind::Topic => "word".into(),
         Kind::Part => "data set or part".into(),
         Kind::List { of, .. } => format!("list of {}", notation(of)),
         Kind::Batch => "micro-batch x accumulation".into(),

@@ -76,6 +76,7 @@ impl Fit<'_> {
             }
             (_, ExprKind::Choice { word, .. }) => Err(vec![self.without_block(kind, &word.node, expr.span)]),
             (Kind::Word, ExprKind::Path(names)) if names.len() == 1 => Ok(Value::Word(names[0].clone())),
+            (Kind::Topic, ExprKind::Path(names)) => Ok(Value::Word(names.join("."))),
             (Kind::Name(kinds), ExprKind::Path(names)) => self.defined(kinds, names, expr.span).map_err(one),
             (Kind::Part, ExprKind::Path(names)) => self.part(names, expr.span).map_err(one),
             (Kind::List { of, .. }, ExprKind::List(items)) => {
@@ -518,7 +519,7 @@ pub fn has_form(kind: &Kind, expr: &Expr, scope: &dyn Scope) -> bool {
                 && value.is_some_and(|value| matches!(value, Value::Bool(_)) == matches!(kind, Kind::Bool))
         }
         (ExprKind::Path(names), Kind::Name(_)) => names.len() == 1,
-        (ExprKind::Path(_), Kind::Part | Kind::Word) => true,
+        (ExprKind::Path(_), Kind::Part | Kind::Word | Kind::Topic) => true,
         (ExprKind::Quantity { unit, .. }, Kind::Integer { unit: own, .. }) => {
             Unit::parse(&unit.node).is_none_or(|(unit, _)| Some(unit) == *own)
         }

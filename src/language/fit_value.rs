@@ -33,7 +33,7 @@ impl FitValue<'_> {
             (Kind::Prompt, value @ Value::Chat(_)) => Ok(value),
             (Kind::Bool, value @ Value::Bool(_)) => Ok(value),
             (Kind::None, Value::None) => Ok(Value::None),
-            (Kind::Word, value @ Value::Word(_)) => Ok(value),
+            (Kind::Word | Kind::Topic, value @ Value::Word(_)) => Ok(value),
             (Kind::Batch, value @ Value::Batch { .. }) => Ok(value),
             (Kind::Batch, Value::Integer(micro @ 1..)) => Ok(Value::Batch { micro, accumulate: 1 }),
             (Kind::Split, value @ Value::Split(_)) => Ok(value),

@@ -284,6 +284,8 @@ pub enum Kind {
     Name(&'static [NameKind]),
     /// Any one word, such as a new name → `Value::Word`.
     Word,
+    /// A word or a dotted one, such as `tune.lr` → `Value::Word`.
+    Topic,
     /// `chat`, `chat.test` → `Value::Part`.
     Part,
     /// `[a, b]`; one value alone is a list of one → `Value::List`.

@@ -15,6 +15,8 @@ pub enum Thing {
     Model(Rc<ModelDefinition>),
     Data(Rc<DataDefinition>),
     Run(Rc<TuneDefinition>),
+    /// Its definition has a mistake, which is reported where it stands; what uses the name is not to blame.
+    Broken(NameKind),
 }
 
 impl Thing {
@@ -24,6 +26,7 @@ impl Thing {
             Thing::Model(_) => NameKind::Model,
             Thing::Data(_) => NameKind::Data,
             Thing::Run(_) => NameKind::Run,
+            Thing::Broken(kind) => *kind,
         }
     }
 }
@@ -84,6 +87,16 @@ impl Outline {
         let name = tune.name.clone();
         self.put(&name, Thing::Run(Rc::new(tune)));
         self.last_run = Some(name);
+    }
+
+    /// The definition of this name has a mistake; an earlier good one stays.
+    pub fn define_broken(&mut self, name: &str, kind: NameKind) {
+        if self.get(name).is_none() {
+            self.put(name, Thing::Broken(kind));
+        }
+        if kind == NameKind::Run {
+            self.last_run = Some(name.to_string());
+        }
     }
 
     /// The run that a statement names is the one that later statements mean.

@@ -99,6 +99,19 @@ impl Run {
         }
         let processor = session.processor()?;
         let base = session.base(&definition.model, out)?;
+        let longest = dataset.part(PartName::Train).longest() as i64;
+        if longest > base.config.max_position_embeddings {
+            out.diagnostic(
+                Diagnostic::warning(
+                    codes::BEYOND_CONTEXT,
+                    format!(
+                        "the longest example of `{}` has {longest} tokens and model `{}` is made for {}",
+                        definition.data.name, definition.model.name, base.config.max_position_embeddings
+                    ),
+                )
+                .note(format!("write `max_len = {} tokens` or less", base.config.max_position_embeddings)),
+            );
+        }
         let material = Material::new(&dataset, &definition.data.specification, PartName::Train);
         let trainer = Trainer::new(base.clone(), material, definition.recipe.clone())
             .map_err(|error| train_error(&definition.name, &error))?;
@@ -157,8 +170,8 @@ impl Run {
         ));
     }
 
-    /// Trains towards the goal. Whatever happens, the run is at its last whole step afterwards.
-    pub fn train(&mut self, goal: &Goal, out: &mut Out) -> Result<(), Diagnostic> {
+    /// Trains towards the goal; whether a step was taken. Whatever happens, the run is at its last whole step after it.
+    pub fn train(&mut self, goal: &Goal, out: &mut Out) -> Result<bool, Diagnostic> {
         let last = self.last_step(goal);
         if self.trainer.step_count() >= last {
             out.note(format!(
@@ -167,7 +180,7 @@ impl Run {
                 self.trainer.step_count(),
                 self.trainer.planned_steps()
             ));
-            return Ok(());
+            return Ok(false);
         }
         self.ensure_folder(out)?;
         self.warn_beyond_the_end(last, out);
@@ -189,7 +202,7 @@ impl Run {
         if !matches!(goal, Goal::Steps(_)) || self.definition.recipe.save_every.is_some() {
             self.save_checkpoint()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn train_to(&mut self, last: u64, goal: &Goal, out: &mut Out) -> Result<Stop, Diagnostic> {
@@ -384,7 +397,7 @@ impl Run {
         let figure = curves(&["loss"], &[(self.definition.name.as_str(), &self.record)], &View::default())?;
         crate::plot::write::write(&figure, &path, &crate::plot::style::Style::default())
             .map_err(|error| Diagnostic::error(codes::PLOT, sentence(&error)))?;
-        out.emit(Event::Saved { name: format!("loss of {}", self.definition.name), path: path.display().to_string(), note: String::new() });
+        out.emit(Event::Figure { path: Some(path.display().to_string()), figure });
         Ok(())
     }
 }

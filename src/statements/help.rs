@@ -5,7 +5,7 @@ use crate::language::codes;
 use crate::language::blocks::choices_of;
 use crate::language::reference;
 use crate::language::schema::{Form, Kind, Setting};
-use crate::language::value::{Settings, Value};
+use crate::language::value::Settings;
 use crate::session::Session;
 use crate::statements::{Action, Check, Checking, Statement, forms};
 
@@ -19,7 +19,7 @@ const FORM: Form = Form {
               `help L0102` a code.",
     example: "help tune.lr",
     positional: &[
-        Setting::new("word", Kind::AnyOf(&[Kind::Word, Kind::Part, Kind::Text]), "what to explain")
+        Setting::new("word", Kind::AnyOf(&[Kind::Topic, Kind::Text]), "what to explain")
             .optional()
             .example("help tune"),
     ],
@@ -38,8 +38,6 @@ impl Action for Help {
 fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
     let topic = match settings.maybe("word") {
         None => return Some(Box::new(Help(overview()))),
-        Some(Value::Part { data, part: Some(part) }) => format!("{data}.{part}"),
-        Some(Value::Part { data, part: None }) => data.clone(),
         Some(_) => settings.text("word").to_string(),
     };
     if let Some(text) = explain(&topic) {

@@ -5,7 +5,7 @@ use crate::events::{Diagnostic, Out};
 use crate::files::{hub, samples};
 use crate::language::codes;
 use crate::language::schema::{Choice, Default, Form, Kind, Setting};
-use crate::language::value::{Settings, Value};
+use crate::language::value::{Origin, Resolved, Settings, Value};
 use crate::model::config::Config;
 use crate::model::load::read_config;
 use crate::model::preset::preset;
@@ -212,7 +212,37 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Mod
         );
         return None;
     }
+    let settings = resolved(settings, config.as_ref());
     Some(ModelDefinition { name: name.to_string(), origin, tokenizer, dtype, device, config, settings })
+}
+
+/// The settings with every size of a random shape filled in, so that `show` says them.
+fn resolved(mut settings: Settings, config: Option<&Config>) -> Settings {
+    let (Some(config), Some(Resolved { value: Value::Choice { word, settings: shape }, origin, .. })) =
+        (config, settings.resolved("init"))
+    else {
+        return settings;
+    };
+    let (word, mut shape, origin) = (word.clone(), shape.clone(), *origin);
+    let values = [
+        ("layers", Value::Integer(config.num_hidden_layers)),
+        ("width", Value::Integer(config.hidden_size)),
+        ("heads", Value::Integer(config.num_attention_heads)),
+        ("kv_heads", Value::Integer(config.num_key_value_heads)),
+        ("head_dim", Value::Integer(config.head_dim)),
+        ("ffn", Value::Integer(config.intermediate_size)),
+        ("vocabulary", Value::Integer(config.vocab_size)),
+        ("context", Value::Integer(config.max_position_embeddings)),
+        ("theta", Value::Number(config.rope_theta)),
+        ("tied", Value::Bool(config.tie_word_embeddings)),
+    ];
+    for (name, value) in values {
+        if shape.get(name).is_none() {
+            shape.insert(name, value, Origin::Default);
+        }
+    }
+    settings.insert("init", Value::Choice { word, settings: shape }, origin);
+    settings
 }
 
 fn is_device(device: &str) -> bool {

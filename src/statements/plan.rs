@@ -100,7 +100,7 @@ fn table(tune: &TuneDefinition, plan: &Plan) -> Table {
     row("trains", format!(
         "{} of {} parameters ({:.2} %)",
         grouped(plan.trainable),
-        grouped(plan.parameters),
+        grouped(plan.all_parameters()),
         100.0 * plan.trainable_share()
     ));
     row("rows", format!("{} in {}", counted(plan.examples, "example"), counted(plan.rows, "sequence")));
@@ -125,12 +125,19 @@ fn table(tune: &TuneDefinition, plan: &Plan) -> Table {
         grouped(plan.warmup_steps)
     ));
     row("arithmetic", format!(
-        "{:.2} TFLOP a step, {:.1} in all",
-        plan.flops_per_step() / 1e12,
-        plan.flops() / 1e12
+        "{} a step, {} in all",
+        operations(plan.flops_per_step()),
+        operations(plan.flops())
     ));
     row("files", format!("runs/{}/: experiment, metrics, checkpoints", tune.name));
     table
+}
+
+/// `1.24 TFLOP`
+fn operations(count: f64) -> String {
+    let units = ["", "k", "M", "G", "T", "P", "E"];
+    let thousands = (count.max(1.0).log10() / 3.0).floor().min(6.0);
+    format!("{:.2} {}FLOP", count / 1e3f64.powf(thousands), units[thousands as usize])
 }
 
 fn memory(plan: &Plan) -> Table {

@@ -55,8 +55,10 @@ impl Action for Train {
             session.resume(&self.run, &RunFolder::path_of(&self.run), out)?;
         }
         let run = session.run(&self.run, out)?;
-        run.train(&self.goal, out)?;
-        run.finish(out)
+        if run.train(&self.goal, out)? {
+            run.finish(out)?;
+        }
+        Ok(())
     }
 }
 

@@ -50,6 +50,7 @@ fn everything(session: &Session) -> Table {
     let mut table = Table::new("", &["name", "is", "what"]);
     for (name, thing) in session.outline.things() {
         let what = match thing {
+            Thing::Broken(_) => continue,
             Thing::Variable(value) => value.to_ltune(),
             Thing::Model(model) => model.describe(),
             Thing::Data(data) => data.describe(),
@@ -84,7 +85,7 @@ fn one(name: &str, session: &Session, sources: &Sources) -> Vec<Table> {
             table.row([name.to_string(), value.to_ltune()]);
             return vec![table];
         }
-        None => return vec![],
+        Some(Thing::Broken(_)) | None => return vec![],
     };
     let mut table = Table::new(name, &["setting", "value", "from"]);
     rows(form.settings, settings, "", sources, &mut table);

@@ -5,7 +5,7 @@ use crate::language::codes;
 use crate::language::peers;
 use crate::language::schema::{Bounds, Choice, Form, Kind, Setting, Translated};
 use crate::language::scope::NameKind;
-use crate::language::value::{Settings, Value};
+use crate::language::value::{Origin, Resolved, Settings, Value, plain_number};
 use crate::model::config::LINEAR_MODULES;
 use crate::model::lora::LoraSettings;
 use crate::model::peft;
@@ -284,7 +284,36 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Tun
     if checking.diagnostics[before..].iter().any(Diagnostic::is_error) {
         return None;
     }
+    let settings = resolved(settings, &recipe);
     Some(TuneDefinition { name: name.to_string(), model, data, recipe, settings, family: None })
+}
+
+/// The settings with what is computed from others filled in, so that `show` and the run's folder say every value.
+fn resolved(mut settings: Settings, recipe: &Recipe) -> Settings {
+    fn fill(settings: &mut Settings, name: &str, value: Value) {
+        if settings.get(name).is_none() {
+            settings.insert(name, value, Origin::Default);
+        }
+    }
+    fill(&mut settings, "lr", Value::Number(recipe.lr));
+    if let Length::Epochs(epochs) = recipe.length {
+        fill(&mut settings, "epochs", Value::Measure { number: epochs, unit: Unit::Epochs });
+    }
+    if let Method::Lora { settings: lora, from } = &recipe.method
+        && let Some(Resolved { value: Value::Choice { word, settings: inner }, origin, .. }) = settings.resolved("method")
+    {
+        let (word, mut inner, origin) = (word.clone(), inner.clone(), *origin);
+        if from.is_some() {
+            inner.remove("rank");
+            inner.remove("rank_stabilized");
+        } else {
+            fill(&mut inner, "alpha", Value::Number(lora.alpha));
+            let targets = lora.targets.iter().map(|target| Value::Text(target.clone())).collect();
+            fill(&mut inner, "targets", Value::List(targets));
+        }
+        settings.insert("method", Value::Choice { word, settings: inner }, origin);
+    }
+    settings
 }
 
 /// The recipe that checked settings describe.
@@ -435,6 +464,7 @@ fn rules(
         );
     }
     if let Some(config) = &model.config
+        && data.settings.is_given("max_len")
         && data.specification.max_len as i64 > config.max_position_embeddings
     {
         found.push(
@@ -479,7 +509,12 @@ fn rules(
         found.push(
             Diagnostic::warning(
                 codes::ODD_LR,
-                format!("`lr = {:e}` is far from what `{method}` usually takes ({:e} to {:e})", recipe.lr, usual.0, usual.1),
+                format!(
+                    "`lr = {}` is far from what `{method}` usually takes ({:e} to {:e})",
+                    plain_number(recipe.lr),
+                    usual.0,
+                    usual.1
+                ),
             )
             .at(place("lr")),
         );

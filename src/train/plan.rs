@@ -49,7 +49,7 @@ pub struct Component {
 
 impl Plan {
     pub fn trainable_share(&self) -> f64 {
-        self.trainable as f64 / (self.parameters + self.adapters()) as f64
+        self.trainable as f64 / self.all_parameters() as f64
     }
 
     /// The share of the model's work that goes into padding.
@@ -73,6 +73,11 @@ impl Plan {
 
     pub fn flops_per_step(&self) -> f64 {
         self.flops_per_epoch / self.steps_per_epoch as f64
+    }
+
+    /// Numbers in the model and its adapters.
+    pub fn all_parameters(&self) -> u64 {
+        self.parameters + self.adapters()
     }
 
     fn adapters(&self) -> u64 {
