@@ -1,6 +1,7 @@
 //! One schema: what is generated from it is true, its examples check, and nothing was forgotten.
 
 use crate::program::Folder;
+use ltune::language::check::schema_mistakes;
 use ltune::language::codes;
 use ltune::language::reference::reference;
 use ltune::statements::{STATEMENTS, forms};
@@ -46,6 +47,12 @@ fn every_statement_and_setting_is_described() {
             assert!(!setting.summary.ends_with('.'), "`{}.{}` ends with a full stop", form.name, setting.name);
         }
     }
+}
+
+#[test]
+fn every_default_fits_its_setting_and_no_name_is_given_twice() {
+    let mistakes: Vec<String> = forms().into_iter().flat_map(schema_mistakes).collect();
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
 }
 
 #[test]

@@ -22,6 +22,15 @@ const PREFIX: &str = "base_model.model.";
 
 /// Settings and tensors of an adapter folder, the tensors by the names that `Trainables` uses, on the CPU.
 pub fn read_folder(path: &Path) -> Result<(LoraSettings, BTreeMap<String, Tensor>), ModelError> {
+    let config = read_config(path)?;
+    let tensors = read_tensors(&path.join(WEIGHTS)).map_err(|error| named(error, path))?;
+    let refuse = |reason: String| ModelError::Adapter { path: path.to_path_buf(), reason };
+    let settings = settings(&config, &tensors).map_err(refuse)?;
+    Ok((settings, tensors))
+}
+
+/// `adapter_config.json` of a folder that also holds weights, which are not read.
+pub fn read_config(path: &Path) -> Result<Value, ModelError> {
     let refuse = |reason: String| ModelError::Adapter { path: path.to_path_buf(), reason };
     let file = path.join(CONFIG);
     if !file.exists() {
@@ -37,9 +46,7 @@ pub fn read_folder(path: &Path) -> Result<(LoraSettings, BTreeMap<String, Tensor
         };
         return Err(refuse(format!("has no `{WEIGHTS}`{old}")));
     }
-    let tensors = read_tensors(&path.join(WEIGHTS)).map_err(|error| named(error, path))?;
-    let settings = settings(&config, &tensors).map_err(refuse)?;
-    Ok((settings, tensors))
+    Ok(config)
 }
 
 /// An adapter folder as a run trains it: every tensor held against the base.

@@ -58,13 +58,15 @@ fn panel(metric: &str, runs: &[(&str, &Record)], view: &View) -> Panel {
         };
         if view.smooth > 0.0 && points.len() > 1 {
             let smooth = smoothed(&points, view.smooth);
-            add(String::new(), points, Mark::Faint);
+            add(name.to_string(), points, Mark::Faint);
             add(name.to_string(), smooth, Mark::Line);
         } else {
             add(name.to_string(), points, Mark::Line);
         }
         for (data, points) in evaluation_points(metric, record, &axis) {
-            add(format!("{name} on {data}"), points, Mark::Dots);
+            // With one run the data alone says it.
+            let label = if runs.len() == 1 { data } else { format!("{name} on {data}") };
+            add(label, points, Mark::Dots);
         }
     }
     let y_label = match metric {

@@ -541,7 +541,7 @@ fn lora_rules(
                     .note("give the folder that holds adapter_config.json"),
             );
         } else if from.exists()
-            && let Err(error) = peft::read_folder(from)
+            && let Err(error) = peft::read_config(from)
         {
             found.push(
                 Diagnostic::error(codes::MODEL_FILE, crate::session::sentence(&error)).at(inner_place("from")),
