@@ -304,21 +304,34 @@ pub struct Figure {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event {
-    Version { schema: &'static str, ltune: &'static str, libtorch: String },
+    Version {
+        schema: &'static str,
+        ltune: &'static str,
+        libtorch: String,
+    },
     Diagnostic(Diagnostic),
     /// A whole line or lines, without the last newline.
-    Text { text: String },
+    Text {
+        text: String,
+    },
     /// What happened on the way, for a person to follow; `--quiet` leaves it out.
-    Note { text: String },
+    Note {
+        text: String,
+    },
     /// A piece of text as it is made; the whole follows in `Generation`.
-    Piece { text: String },
+    Piece {
+        text: String,
+    },
     Table(Table),
     Step(Step),
     Eval(Evaluation),
     Generation(Generation),
     Progress(Progress),
     /// `path` when it was written to a file, else to be shown.
-    Figure { path: Option<String>, figure: Figure },
+    Figure {
+        path: Option<String>,
+        figure: Figure,
+    },
     /// Something was written: a model, an adapter, a checkpoint.
     Saved {
         name: String,
@@ -327,7 +340,11 @@ pub enum Event {
         note: String,
     },
     /// `text` is the value as people read it.
-    Value { name: Option<String>, text: String, value: serde_json::Value },
+    Value {
+        name: Option<String>,
+        text: String,
+        value: serde_json::Value,
+    },
 }
 
 /// A front end: turns events into its own form.

@@ -48,8 +48,11 @@ impl Assignment {
     pub fn parse(text: &str) -> Result<Assignment, Diagnostic> {
         let parts = text.split_once('=').and_then(|(target, value)| Some((target.split_once('.')?, value)));
         let Some(((name, setting), value)) = parts else {
-            return Err(Diagnostic::error(codes::USAGE, format!("`--set {text}` does not say what to change"))
-                .note("write `--set NAME.SETTING=VALUE`, for example `--set a.lr=1e-4`"));
+            return Err(Diagnostic::error(
+                codes::USAGE,
+                format!("`--set {text}` does not say what to change"),
+            )
+            .note("write `--set NAME.SETTING=VALUE`, for example `--set a.lr=1e-4`"));
         };
         let trimmed = |text: &str| text.trim().to_string();
         Ok(Assignment { name: trimmed(name), setting: trimmed(setting), value: trimmed(value) })
@@ -222,7 +225,11 @@ impl Checker<'_> {
         self.checked.extend(action.map(|action| Checked { action, span }));
     }
 
-    fn find(&mut self, word: &tree::Spanned<String>, kind: FormKind) -> Option<&'static statements::Statement> {
+    fn find(
+        &mut self,
+        word: &tree::Spanned<String>,
+        kind: FormKind,
+    ) -> Option<&'static statements::Statement> {
         let found = statements::find(&word.node).filter(|found| found.form.kind == kind);
         if found.is_none() {
             let known: Vec<&str> = statements::forms().iter().map(|form| form.name).collect();
@@ -255,9 +262,12 @@ impl Checker<'_> {
         let same = kind == wanted;
         if !same {
             self.diagnostics.push(
-                Diagnostic::error(codes::NAME_TAKEN, format!("`{}` is {} already", name.node, kind.described()))
-                    .at(name.span)
-                    .note("models, data, runs and `let` names share one namespace: choose another name"),
+                Diagnostic::error(
+                    codes::NAME_TAKEN,
+                    format!("`{}` is {} already", name.node, kind.described()),
+                )
+                .at(name.span)
+                .note("models, data, runs and `let` names share one namespace: choose another name"),
             );
         }
         same
@@ -291,7 +301,10 @@ impl Checker<'_> {
                         codes::USAGE,
                         format!("`--set {}.{}` changes nothing", assignment.name, assignment.setting),
                     )
-                    .note(format!("no `model`, `data` or `tune` in the script is called `{}`", assignment.name)),
+                    .note(format!(
+                        "no `model`, `data` or `tune` in the script is called `{}`",
+                        assignment.name
+                    )),
                 );
             }
         }

@@ -22,12 +22,14 @@ fn copy_of(model: &str, folder: &Folder) -> std::path::PathBuf {
     std::fs::create_dir_all(&copy).expect("folders can be made");
     for entry in std::fs::read_dir(fixture(model)).expect("the fixture is there") {
         let path = entry.expect("its entries can be read").path();
-        std::fs::copy(&path, copy.join(path.file_name().expect("a file has a name"))).expect("files can be copied");
+        std::fs::copy(&path, copy.join(path.file_name().expect("a file has a name")))
+            .expect("files can be copied");
     }
     copy
 }
 
-const USE: &str = "model m { from = \"copy\" }\ngenerate m \"x\" { max = 2 tokens; temperature = 0; raw = on }";
+const USE: &str =
+    "model m { from = \"copy\" }\ngenerate m \"x\" { max = 2 tokens; temperature = 0; raw = on }";
 
 fn edited(file: &str, edit: impl Fn(Vec<u8>) -> Vec<u8>) -> Ran {
     let folder = Folder::new();
@@ -39,7 +41,10 @@ fn edited(file: &str, edit: impl Fn(Vec<u8>) -> Vec<u8>) -> Ran {
 
 #[test]
 fn safetensors_that_are_cut_short_are_named() {
-    refused(&edited("model.safetensors", |bytes| bytes[..bytes.len() - 100].to_vec()), &["model.safetensors"]);
+    refused(
+        &edited("model.safetensors", |bytes| bytes[..bytes.len() - 100].to_vec()),
+        &["model.safetensors"],
+    );
     refused(&edited("model.safetensors", |bytes| bytes[..4].to_vec()), &["model.safetensors"]);
     refused(&edited("model.safetensors", |_| vec![]), &["model.safetensors"]);
 }
@@ -61,12 +66,18 @@ fn safetensors_whose_header_lies_are_named() {
 #[test]
 fn a_configuration_that_does_not_fit_its_weights_names_the_tensor() {
     let wider = |bytes: Vec<u8>| {
-        String::from_utf8(bytes).expect("text").replace("\"intermediate_size\": 176", "\"intermediate_size\": 180").into()
+        String::from_utf8(bytes)
+            .expect("text")
+            .replace("\"intermediate_size\": 176", "\"intermediate_size\": 180")
+            .into()
     };
     refused(&edited("config.json", wider), &["_proj", "176", "180"]);
     refused(&edited("config.json", |_| b"{ not json".to_vec()), &["config.json"]);
     let other = |bytes: Vec<u8>| {
-        String::from_utf8(bytes).expect("text").replace("\"model_type\": \"llama\"", "\"model_type\": \"bert\"").into()
+        String::from_utf8(bytes)
+            .expect("text")
+            .replace("\"model_type\": \"llama\"", "\"model_type\": \"bert\"")
+            .into()
     };
     refused(&edited("config.json", other), &["bert"]);
 }
@@ -89,7 +100,12 @@ fn a_missing_shard_is_named() {
 
 #[test]
 fn a_gguf_file_that_is_none_or_is_cut_short_is_named() {
-    for bytes in [&b"not a gguf file at all"[..], b"GGUF", b"GGUF\x03\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", b""] {
+    for bytes in [
+        &b"not a gguf file at all"[..],
+        b"GGUF",
+        b"GGUF\x03\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+        b"",
+    ] {
         let folder = Folder::new();
         folder.write("m.gguf", bytes);
         let ran = folder.ltune_with(&["-"], "model m { from = \"m.gguf\" }\ngenerate m \"x\"");
@@ -135,7 +151,10 @@ fn a_folder_that_cannot_be_written_is_said_and_nothing_is_left() {
     let script = "model m { init = random }\nsave m to \"out/m\" { as = merged }";
     let ran = folder.ltune_with(&["-"], script);
     refused(&ran, &["out"]);
-    assert_eq!(std::fs::read(folder.path().join("out")).expect("it is there"), b"a file where a folder should be");
+    assert_eq!(
+        std::fs::read(folder.path().join("out")).expect("it is there"),
+        b"a file where a folder should be"
+    );
 }
 
 /// A file system of one megabyte, where this machine lets us mount one.

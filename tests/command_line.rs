@@ -100,7 +100,11 @@ fn explain_doctor_samples_and_help_answer() {
     assert!(explained.code == 0 && explained.stdout.contains("L0102"), "{}", explained.stdout);
     assert_eq!(folder.ltune(&["explain", "L9999"]).code, 2);
     let doctor = folder.ltune(&["doctor"]);
-    assert!(doctor.code == 0 && doctor.stdout.contains("libtorch") && doctor.stdout.contains("2.11.0"), "{}", doctor.stdout);
+    assert!(
+        doctor.code == 0 && doctor.stdout.contains("libtorch") && doctor.stdout.contains("2.11.0"),
+        "{}",
+        doctor.stdout
+    );
     let samples = folder.ltune(&["samples"]);
     assert!(samples.code == 0 && samples.stdout.contains("smollm2-135m"), "{}", samples.stdout);
     let help = folder.ltune(&["-c", "help step"]);
@@ -113,7 +117,10 @@ fn explain_doctor_samples_and_help_answer() {
 #[test]
 fn an_interrupt_ends_at_a_whole_step_and_keeps_everything() {
     let folder = Folder::new();
-    let script = format!("{}step a 100000\nprint \"after\"", TINY.replace("tune a {", "tune a { save_every = 100000 steps;"));
+    let script = format!(
+        "{}step a 100000\nprint \"after\"",
+        TINY.replace("tune a {", "tune a { save_every = 100000 steps;")
+    );
     folder.write("long.ltune", &script);
     let mut child = folder.command(&["--json", "long.ltune"]).spawn().expect("ltune starts");
     let metrics = folder.path().join("runs/a/metrics.jsonl");

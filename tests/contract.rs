@@ -89,7 +89,8 @@ fn a_diagnostic_says_its_place_code_and_fix() {
     assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
     let events = ran.events();
     let found = of_type(&events, "diagnostic");
-    let unknown = found.iter().find(|found| found["code"] == "L0102").expect("the unknown setting is reported");
+    let unknown =
+        found.iter().find(|found| found["code"] == "L0102").expect("the unknown setting is reported");
     assert_eq!(unknown["severity"], "error");
     assert_eq!(unknown["file"], "broken.ltune");
     assert_eq!((unknown["line"].as_u64(), unknown["column"].as_u64()), (Some(3), Some(10)));

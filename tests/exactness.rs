@@ -28,7 +28,9 @@ fn ten_steps_and_ten_steps_are_twenty_steps() {
 
 #[test]
 fn evaluating_and_generating_in_between_changes_nothing() {
-    let between = losses("step a 5\neval a\ngenerate a \"x\" { max = 5 tokens; seed = 3 }\nstep a 5\neval m on r\nstep a 10");
+    let between = losses(
+        "step a 5\neval a\ngenerate a \"x\" { max = 5 tokens; seed = 3 }\nstep a 5\neval m on r\nstep a 10",
+    );
     assert_eq!(between, losses("step a 20"));
 }
 
@@ -38,10 +40,7 @@ fn a_script_run_twice_gives_the_same_numbers_twice_and_keeps_both_folders() {
     let script = format!("{RUN}step a 4");
     let first = folder.events(&script);
     let second = folder.events(&script);
-    assert_eq!(
-        numbers(&of_type(&first, "step"), "loss"),
-        numbers(&of_type(&second, "step"), "loss"),
-    );
+    assert_eq!(numbers(&of_type(&first, "step"), "loss"), numbers(&of_type(&second, "step"), "loss"),);
     assert!(folder.path().join("runs/a/metrics.jsonl").is_file());
     assert!(folder.path().join("runs/a.1/metrics.jsonl").is_file());
 }
@@ -61,7 +60,8 @@ fn a_run_taken_up_from_a_checkpoint_goes_on_as_if_it_had_never_stopped() {
 fn the_resolved_experiment_that_a_run_writes_runs_to_the_same_numbers() {
     let folder = Folder::new();
     let first = folder.events(&format!("{RUN}step a 3"));
-    let script = std::fs::read_to_string(folder.path().join("runs/a/experiment.ltune")).expect("it is written");
+    let script =
+        std::fs::read_to_string(folder.path().join("runs/a/experiment.ltune")).expect("it is written");
     let second = folder.events(&format!("{script}\nstep a 3"));
     assert_eq!(numbers(&of_type(&first, "step"), "loss"), numbers(&of_type(&second, "step"), "loss"));
 }

@@ -30,7 +30,8 @@ fn every_golden_section_shows_exactly_what_it_did() {
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let entries = std::fs::read_dir(folder).expect("tests/golden is there");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("its entries can be read").path()).collect();
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("its entries can be read").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "golden"));
     files.sort();
     assert!(!files.is_empty());
@@ -119,7 +120,11 @@ fn steady(line: &str) -> String {
             index += 1;
         }
     }
-    out.join(" ")
+    let line = out.join(" ");
+    match (line.find('('), line.find(" a second)")) {
+        (Some(start), Some(end)) if start < end => format!("{}(<rate>{}", &line[..start], &line[end..]),
+        _ => line,
+    }
 }
 
 fn difference(path: &Path, wanted: &str, shown: &str) -> String {
@@ -129,7 +134,13 @@ fn difference(path: &Path, wanted: &str, shown: &str) -> String {
     for index in 0..wanted.len().max(shown.len()) {
         let (then, now) = (wanted.get(index), shown.get(index));
         if then != now && told < 12 {
-            let _ = writeln!(text, "  line {}\n    - {}\n    + {}", index + 1, then.unwrap_or(&""), now.unwrap_or(&""));
+            let _ = writeln!(
+                text,
+                "  line {}\n    - {}\n    + {}",
+                index + 1,
+                then.unwrap_or(&""),
+                now.unwrap_or(&"")
+            );
             told += 1;
         }
     }

@@ -28,7 +28,8 @@ impl Folder {
     /// Writes a file, making the folders it stands in.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("a file stands in a folder")).expect("folders can be made");
+        std::fs::create_dir_all(path.parent().expect("a file stands in a folder"))
+            .expect("folders can be made");
         std::fs::write(&path, bytes).expect("files can be written");
         path
     }
@@ -107,5 +108,8 @@ pub fn of_type<'a>(events: &'a [serde_json::Value], kind: &str) -> Vec<&'a serde
 
 /// A number of each event.
 pub fn numbers(events: &[&serde_json::Value], name: &str) -> Vec<f64> {
-    events.iter().map(|event| event[name].as_f64().unwrap_or_else(|| panic!("no `{name}` in {event}"))).collect()
+    events
+        .iter()
+        .map(|event| event[name].as_f64().unwrap_or_else(|| panic!("no `{name}` in {event}")))
+        .collect()
 }

@@ -34,7 +34,10 @@ const WIKI: &str = r#"data wiki { from = "wiki.txt"; format = text; max_len = 25
 
 fn with_wiki() -> Folder {
     let folder = Folder::new();
-    folder.write("wiki.txt", std::fs::read(fixture("reference/wiki_5120_tokens.txt")).expect("the fixture is there"));
+    folder.write(
+        "wiki.txt",
+        std::fs::read(fixture("reference/wiki_5120_tokens.txt")).expect("the fixture is there"),
+    );
     folder
 }
 

@@ -17,13 +17,16 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("evaluate", &["units", "events", "files", "torch", "model", "data", "train", "generate"]),
     (
         "session",
-        &["units", "events", "files", "language", "torch", "plot", "model", "data", "generate", "train", "evaluate"],
+        &[
+            "units", "events", "files", "language", "torch", "plot", "model", "data", "generate", "train",
+            "evaluate",
+        ],
     ),
     (
         "statements",
         &[
-            "units", "events", "files", "language", "torch", "plot", "model", "data", "generate", "train", "evaluate",
-            "session",
+            "units", "events", "files", "language", "torch", "plot", "model", "data", "generate", "train",
+            "evaluate", "session",
         ],
     ),
     ("interpreter", &["units", "events", "files", "language", "torch", "session", "statements"]),
@@ -66,7 +69,11 @@ fn unsafe_code_lives_in_torch_and_files_only() {
     for (room, _) in MAY_KNOW.iter().filter(|(room, _)| !["torch", "files"].contains(room)) {
         for path in files_of(room) {
             let text = std::fs::read_to_string(&path).expect("sources can be read");
-            assert!(!text.contains("unsafe {") && !text.contains("unsafe fn"), "{} is unsafe", path.display());
+            assert!(
+                !text.contains("unsafe {") && !text.contains("unsafe fn"),
+                "{} is unsafe",
+                path.display()
+            );
         }
     }
 }

@@ -43,8 +43,18 @@ fn every_statement_and_setting_is_described() {
     for form in forms() {
         assert!(!form.summary.is_empty() && !form.usage.is_empty(), "`{}` is not described", form.name);
         for setting in form.all_settings() {
-            assert!(!setting.summary.is_empty(), "`{}.{}` has no line of documentation", form.name, setting.name);
-            assert!(!setting.summary.ends_with('.'), "`{}.{}` ends with a full stop", form.name, setting.name);
+            assert!(
+                !setting.summary.is_empty(),
+                "`{}.{}` has no line of documentation",
+                form.name,
+                setting.name
+            );
+            assert!(
+                !setting.summary.ends_with('.'),
+                "`{}.{}` ends with a full stop",
+                form.name,
+                setting.name
+            );
         }
     }
 }
@@ -60,10 +70,13 @@ fn every_statement_has_a_golden_section() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut text = String::new();
     for entry in std::fs::read_dir(folder).expect("tests/golden is there") {
-        text += &std::fs::read_to_string(entry.expect("its entries can be read").path()).expect("golden files are text");
+        text += &std::fs::read_to_string(entry.expect("its entries can be read").path())
+            .expect("golden files are text");
     }
     for form in forms() {
-        let found = text.lines().any(|line| line.trim_start().starts_with(&format!("{} ", form.name)) || line == form.name);
+        let found = text
+            .lines()
+            .any(|line| line.trim_start().starts_with(&format!("{} ", form.name)) || line == form.name);
         assert!(found, "no golden section uses `{}`", form.name);
     }
 }

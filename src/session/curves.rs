@@ -25,11 +25,17 @@ impl Default for View {
 pub fn curves(metrics: &[&str], runs: &[(&str, &Record)], view: &View) -> Result<Figure, Diagnostic> {
     let names: Vec<&str> = runs.iter().map(|(name, _)| *name).collect();
     let names = names.join(", ");
-    let begun: Vec<(&str, &Record)> =
-        runs.iter().copied().filter(|(_, record)| !record.steps.is_empty() || !record.evaluations.is_empty()).collect();
+    let begun: Vec<(&str, &Record)> = runs
+        .iter()
+        .copied()
+        .filter(|(_, record)| !record.steps.is_empty() || !record.evaluations.is_empty())
+        .collect();
     if begun.is_empty() {
-        return Err(Diagnostic::error(codes::PLOT, format!("there is nothing to plot: {names} took no step"))
-            .note("train first, for example `step 20`"));
+        return Err(Diagnostic::error(
+            codes::PLOT,
+            format!("there is nothing to plot: {names} took no step"),
+        )
+        .note("train first, for example `step 20`"));
     }
     let panels: Vec<Panel> = metrics.iter().map(|metric| panel(metric, &begun, view)).collect();
     let empty = |panel: &Panel| panel.series.iter().all(|series| series.points.is_empty());

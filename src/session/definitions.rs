@@ -1,7 +1,7 @@
 //! What nouns define: pure values, made by a check, held by the session and by the runs that use them.
 
-use crate::data::specification::Specification;
 use crate::data::shape::Shape;
+use crate::data::specification::Specification;
 use crate::language::value::Settings;
 use crate::model::config::Config;
 use crate::train::recipe::Recipe;
@@ -28,7 +28,9 @@ pub enum ModelOrigin {
     Gguf(PathBuf),
     /// A known sample; fetched when it is first needed.
     Sample(String),
-    Random { seed: u64 },
+    Random {
+        seed: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -60,9 +62,13 @@ pub struct DataDefinition {
 #[derive(Clone, Debug, PartialEq)]
 pub enum DataOrigin {
     /// The shape is known when the file could be looked into.
-    Path { shape: Option<Shape> },
+    Path {
+        shape: Option<Shape>,
+    },
     /// A known sample; fetched when it is first needed.
-    Sample { name: String },
+    Sample {
+        name: String,
+    },
     Random,
 }
 

@@ -30,7 +30,8 @@ impl RunFolder {
         }
         std::fs::create_dir_all(&path).map_err(|error| failed(&path, &error))?;
         let folder = RunFolder::open(&path)?;
-        atomic::write(&path.join("experiment.ltune"), experiment.script.as_bytes()).map_err(|error| file(&error))?;
+        atomic::write(&path.join("experiment.ltune"), experiment.script.as_bytes())
+            .map_err(|error| file(&error))?;
         let json = serde_json::to_vec_pretty(&experiment.json).map_err(|error| file(&error))?;
         atomic::write(&path.join("experiment.json"), &json).map_err(|error| file(&error))?;
         Ok(folder)
@@ -74,14 +75,18 @@ fn move_aside(path: &Path) -> Result<PathBuf, Diagnostic> {
     // Whoever holds it is training in it: refuse rather than pull it away.
     drop(FolderLock::acquire(path).map_err(|error| file(&error))?);
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let free = (1..).map(|number| path.with_file_name(format!("{name}.{number}"))).find(|aside| !aside.exists());
+    let free =
+        (1..).map(|number| path.with_file_name(format!("{name}.{number}"))).find(|aside| !aside.exists());
     let aside = free.expect("there is always a free number");
     std::fs::rename(path, &aside).map_err(|error| failed(path, &error))?;
     Ok(aside)
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Diagnostic {
-    Diagnostic::error(codes::FILE, format!("cannot write `{}`: {}", path.display(), crate::files::plain(error)))
+    Diagnostic::error(
+        codes::FILE,
+        format!("cannot write `{}`: {}", path.display(), crate::files::plain(error)),
+    )
 }
 
 fn file(error: &dyn std::error::Error) -> Diagnostic {

@@ -47,8 +47,13 @@ impl Session {
     }
 
     /// The tokenizer of a model, loaded once.
-    pub fn tokenizer(&mut self, model: &Rc<ModelDefinition>, out: &mut Out) -> Result<Arc<Tokenizer>, Diagnostic> {
-        let same = |known: &ModelDefinition| known.tokenizer == model.tokenizer && known.origin == model.origin;
+    pub fn tokenizer(
+        &mut self,
+        model: &Rc<ModelDefinition>,
+        out: &mut Out,
+    ) -> Result<Arc<Tokenizer>, Diagnostic> {
+        let same =
+            |known: &ModelDefinition| known.tokenizer == model.tokenizer && known.origin == model.origin;
         if let Some((_, tokenizer)) = self.tokenizers.iter().find(|(known, _)| same(known)) {
             return Ok(tokenizer.clone());
         }
@@ -116,7 +121,10 @@ impl Session {
         })?;
         say_counts(&data.name, &dataset, started.elapsed().as_secs_f64(), out);
         if let Some(why) = &dataset.uncached {
-            out.diagnostic(Diagnostic::warning(codes::NOT_CACHED, format!("the tokens of `{}` are not kept: {why}", data.name)));
+            out.diagnostic(Diagnostic::warning(
+                codes::NOT_CACHED,
+                format!("the tokens of `{}` are not kept: {why}", data.name),
+            ));
         }
         let dataset = Arc::new(dataset);
         self.datasets.push((key, dataset.clone()));
@@ -179,9 +187,7 @@ fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic>
             let config = model.config.clone().expect("the check gives random weights a configuration");
             Base::random(config, *seed, dtype, device).map_err(|error| failed(&error))
         }
-        (_, Some(path)) => {
-            load_weights(path, dtype, device, &mut observe).map_err(|error| failed(&error))
-        }
+        (_, Some(path)) => load_weights(path, dtype, device, &mut observe).map_err(|error| failed(&error)),
         (_, None) => unreachable!("only random weights have no file"),
     }
 }
@@ -240,9 +246,8 @@ pub fn sample_path(name: &str, out: &mut Out) -> Result<PathBuf, Diagnostic> {
         }));
         !out.cancel.stop()
     };
-    samples::fetch(sample, &mut observe).map_err(|error: FilesError| {
-        Diagnostic::error(codes::SAMPLE, sentence(&error))
-    })
+    samples::fetch(sample, &mut observe)
+        .map_err(|error: FilesError| Diagnostic::error(codes::SAMPLE, sentence(&error)))
 }
 
 fn say_counts(name: &str, dataset: &Dataset, seconds: f64, out: &mut Out) {
@@ -288,9 +293,15 @@ fn say_counts(name: &str, dataset: &Dataset, seconds: f64, out: &mut Out) {
         out.diagnostic(
             Diagnostic::warning(
                 codes::MANY_CUT,
-                format!("{:.1} % of the examples of `{name}` are longer than `max_len` and were cut", share * 100.0),
+                format!(
+                    "{:.1} % of the examples of `{name}` are longer than `max_len` and were cut",
+                    share * 100.0
+                ),
             )
-            .note(format!("the longest has {}; raise `max_len`, or write `too_long = drop`", counted(counts.longest, "token"))),
+            .note(format!(
+                "the longest has {}; raise `max_len`, or write `too_long = drop`",
+                counted(counts.longest, "token")
+            )),
         );
     }
 }

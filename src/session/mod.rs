@@ -87,10 +87,17 @@ impl Session {
     }
 
     fn say_kept(&self, noun: &str, name: &str, uses: impl Fn(&Run) -> bool, out: &mut Out) {
-        let keeping: Vec<String> =
-            self.runs.values().filter(|run| uses(run)).map(|run| format!("`{}`", run.definition.name)).collect();
+        let keeping: Vec<String> = self
+            .runs
+            .values()
+            .filter(|run| uses(run))
+            .map(|run| format!("`{}`", run.definition.name))
+            .collect();
         if !keeping.is_empty() {
-            out.note(format!("{noun} `{name}` is bound anew; {} keeps the one it began with", keeping.join(", ")));
+            out.note(format!(
+                "{noun} `{name}` is bound anew; {} keeps the one it began with",
+                keeping.join(", ")
+            ));
         }
     }
 
@@ -112,7 +119,10 @@ impl Session {
                         run.trainer.step_count()
                     ),
                 )
-                .note(format!("give the new fine-tune another name, such as `tune {}2 {{ … }}`", tune.name)));
+                .note(format!(
+                    "give the new fine-tune another name, such as `tune {}2 {{ … }}`",
+                    tune.name
+                )));
             }
         }
         self.runs.remove(&tune.name);
@@ -178,7 +188,10 @@ impl Session {
 }
 
 fn unbound(name: &str) -> Diagnostic {
-    Diagnostic::error(codes::NOT_DEFINED, format!("`{name}` is not defined: the statement that defines it failed"))
+    Diagnostic::error(
+        codes::NOT_DEFINED,
+        format!("`{name}` is not defined: the statement that defines it failed"),
+    )
 }
 
 /// An error as a sentence of a message: its own words and those of its causes.

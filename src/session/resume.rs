@@ -39,12 +39,16 @@ impl Session {
         run.saved_at(step);
         out.note(format!("run {name}: taken up at step {step} from {}", checkpoint.display()));
         if changed {
-            out.note(format!("run {name}: its settings differ from the checkpoint's; the new ones hold from step {}", step + 1));
+            out.note(format!(
+                "run {name}: its settings differ from the checkpoint's; the new ones hold from step {}",
+                step + 1
+            ));
         }
         for difference in state.conditions.differences(&Conditions::now(&run.base, &processor)) {
             out.diagnostic(
-                Diagnostic::warning(codes::CONDITIONS, format!("run `{name}`: {difference}"))
-                    .note("numbers go on from the checkpoint exactly, but may differ in the last bits from here"),
+                Diagnostic::warning(codes::CONDITIONS, format!("run `{name}`: {difference}")).note(
+                    "numbers go on from the checkpoint exactly, but may differ in the last bits from here",
+                ),
             );
         }
         self.runs.insert(name.to_string(), run);
@@ -58,10 +62,15 @@ fn newest_checkpoint(from: &Path) -> Result<PathBuf, Diagnostic> {
     if from.join(checkpoint::STATE).is_file() {
         return Ok(from.to_path_buf());
     }
-    let folder = if from.join("checkpoints").is_dir() { from.join("checkpoints") } else { from.to_path_buf() };
-    let step_of = |path: &Path| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok() };
+    let folder =
+        if from.join("checkpoints").is_dir() { from.join("checkpoints") } else { from.to_path_buf() };
+    let step_of =
+        |path: &Path| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok() };
     let entries = std::fs::read_dir(&folder).map_err(|error| {
-        Diagnostic::error(codes::FILE, format!("cannot read `{}`: {}", folder.display(), crate::files::plain(&error)))
+        Diagnostic::error(
+            codes::FILE,
+            format!("cannot read `{}`: {}", folder.display(), crate::files::plain(&error)),
+        )
     })?;
     let found = entries.filter_map(|entry| {
         let path = entry.ok()?.path();
@@ -79,14 +88,25 @@ fn record(checkpoint: &Path, run: &str, step: u64, planned: u64) -> Result<Recor
     let Some(folder) = checkpoint.ancestors().find(|folder| folder.join(metrics::FILE).is_file()) else {
         return Ok(record);
     };
-    let history =
-        metrics::read(folder).map_err(|error| Diagnostic::error(codes::FILE, sentence(&error)))?;
+    let history = metrics::read(folder).map_err(|error| Diagnostic::error(codes::FILE, sentence(&error)))?;
     for row in history.living() {
         match row.entry.clone() {
             Entry::Step { step: at, loss, lr, grad_norm, tokens, seconds, epoch } if at <= step => {
-                record.steps.push(Step { run: run.into(), step: at, loss, lr, grad_norm, tokens, seconds, epoch, planned });
+                record.steps.push(Step {
+                    run: run.into(),
+                    step: at,
+                    loss,
+                    lr,
+                    grad_norm,
+                    tokens,
+                    seconds,
+                    epoch,
+                    planned,
+                });
             }
-            Entry::Eval { step: at, data, loss, perplexity, token_accuracy, tokens, seconds, metrics } if at <= step => {
+            Entry::Eval { step: at, data, loss, perplexity, token_accuracy, tokens, seconds, metrics }
+                if at <= step =>
+            {
                 record.evaluations.push(Evaluation {
                     model: run.into(),
                     data,

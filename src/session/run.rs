@@ -15,10 +15,10 @@ use crate::session::definitions::TuneDefinition;
 use crate::session::folder::RunFolder;
 use crate::session::record::{self, Record};
 use crate::session::{Session, sentence};
-use crate::train::checkpoint;
-use crate::train::error::TrainError;
 use crate::torch::processor::Processor;
+use crate::train::checkpoint;
 use crate::train::checkpoint::Origin;
+use crate::train::error::TrainError;
 use crate::train::material::Material;
 use crate::train::metrics::Entry;
 use crate::train::trainer::{StepReport, Trainer};
@@ -64,7 +64,11 @@ pub enum Goal {
     /// To the end of this epoch.
     Epoch(f64),
     /// Until a metric is so, or the planned end.
-    Metric { name: String, comparison: Comparison, number: f64 },
+    Metric {
+        name: String,
+        comparison: Comparison,
+        number: f64,
+    },
 }
 
 /// Why training stopped.
@@ -76,7 +80,11 @@ enum Stop {
 
 impl Run {
     /// The run at step 0: everything loaded, nothing trained.
-    pub fn begin(session: &mut Session, definition: Rc<TuneDefinition>, out: &mut Out) -> Result<Run, Diagnostic> {
+    pub fn begin(
+        session: &mut Session,
+        definition: Rc<TuneDefinition>,
+        out: &mut Out,
+    ) -> Result<Run, Diagnostic> {
         if let Some(family) = &definition.family {
             return Err(Diagnostic::error(
                 codes::FAMILY,
@@ -86,7 +94,10 @@ impl Run {
                     counted(family.members.len() as u64, "member")
                 ),
             )
-            .note(format!("`plan {}` lists them; give one value for each setting to train", definition.name)));
+            .note(format!(
+                "`plan {}` lists them; give one value for each setting to train",
+                definition.name
+            )));
         }
         let tokenizer = session.tokenizer(&definition.model, out)?;
         let dataset = session.dataset(&definition.data, &definition.model, out)?;
@@ -143,7 +154,8 @@ impl Run {
 
     /// Hashes of what the run is made from.
     pub fn origin(&self) -> Result<Origin, Diagnostic> {
-        let base = self.base.hash().map_err(|error| Diagnostic::error(codes::MODEL_FILE, sentence(&error)))?;
+        let base =
+            self.base.hash().map_err(|error| Diagnostic::error(codes::MODEL_FILE, sentence(&error)))?;
         Ok(Origin { base, tokenizer: self.tokenizer.hash().to_string(), data: self.dataset.hash.clone() })
     }
 
@@ -156,7 +168,12 @@ impl Run {
         let trained = self.trainer.trainables().parameter_count();
         let adapter = |name: &&String| crate::model::lora::module_of(name).is_some();
         let trainables = self.trainer.trainables();
-        let added: usize = trainables.tensors.iter().filter(|(name, _)| adapter(name)).map(|(_, tensor)| tensor.numel()).sum();
+        let added: usize = trainables
+            .tensors
+            .iter()
+            .filter(|(name, _)| adapter(name))
+            .map(|(_, tensor)| tensor.numel())
+            .sum();
         let total = self.base.config.parameter_count() + added as u64;
         out.note(format!(
             "run {}: trains {} of {} parameters ({:.2} %), {} an epoch, {} planned, warmup {}",
@@ -186,7 +203,13 @@ impl Run {
         self.warn_beyond_the_end(last, out);
         let total = last - self.trainer.step_count();
         let task = format!("steps of {}", self.definition.name);
-        out.emit(Event::Progress(Progress { task, done: 0, total, unit: "steps".into(), note: String::new() }));
+        out.emit(Event::Progress(Progress {
+            task,
+            done: 0,
+            total,
+            unit: "steps".into(),
+            note: String::new(),
+        }));
         let stop = self.train_to(last, goal, out)?;
         let step = self.trainer.step_count();
         match stop {
@@ -242,7 +265,11 @@ impl Run {
             out.diagnostic(
                 Diagnostic::warning(
                     codes::BEYOND_THE_END,
-                    format!("run `{}` is planned for {} and goes on to step {last}", self.definition.name, counted(planned, "step")),
+                    format!(
+                        "run `{}` is planned for {} and goes on to step {last}",
+                        self.definition.name,
+                        counted(planned, "step")
+                    ),
                 )
                 .note("it goes on into the next epoch at the final learning rate of the schedule"),
             );
@@ -355,7 +382,8 @@ impl Run {
 
     fn holds(&self, goal: &Goal) -> bool {
         let Goal::Metric { name, comparison, number } = goal else { return false };
-        let last_eval = || self.record.evaluations.iter().rev().find(|found| found.data == self.validation_name());
+        let last_eval =
+            || self.record.evaluations.iter().rev().find(|found| found.data == self.validation_name());
         let last_step = self.record.steps.last();
         let value = match name.as_str() {
             "loss" => last_step.map(|step| step.loss),

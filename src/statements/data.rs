@@ -66,7 +66,9 @@ const FORM: Form = Form {
         .or("95% / 5%")
         .example("split = 90% / 5% / 5%"),
         Setting::new("shuffle", Kind::Bool, "whether rows are drawn in a new order each epoch").or("on"),
-        Setting::new("seed", Kind::SEED, "seed of the split and of the order").or("42").aliases(&["data_seed"]),
+        Setting::new("seed", Kind::SEED, "seed of the split and of the order")
+            .or("42")
+            .aliases(&["data_seed"]),
         Setting::new("max_len", TOKENS, "longest example")
             .or("1024 tokens")
             .aliases(peers::MAX_LEN)
@@ -100,15 +102,24 @@ const FORM: Form = Form {
         .or("completion")
         .translated(peers::LOSS_ON)
         .example("loss_on = all"),
-        Setting::new("eos", Kind::Bool, "whether an end-of-text token closes each document or completion").or("on"),
-        Setting::new("template", Kind::AnyOf(&[Kind::None, Kind::Text]), "chat template: a .jinja file, Jinja, or `none`")
-            .default(Default::Computed("the tokenizer's own"))
-            .aliases(&["chat_template"])
-            .example("template = \"chat.jinja\""),
-        Setting::new("limit", Kind::Integer { min: 1, max: i64::MAX, unit: Some(Unit::Rows) }, "reads no more rows than this")
-            .optional()
-            .aliases(&["max_samples", "max_rows"])
-            .example("limit = 1000 rows"),
+        Setting::new("eos", Kind::Bool, "whether an end-of-text token closes each document or completion")
+            .or("on"),
+        Setting::new(
+            "template",
+            Kind::AnyOf(&[Kind::None, Kind::Text]),
+            "chat template: a .jinja file, Jinja, or `none`",
+        )
+        .default(Default::Computed("the tokenizer's own"))
+        .aliases(&["chat_template"])
+        .example("template = \"chat.jinja\""),
+        Setting::new(
+            "limit",
+            Kind::Integer { min: 1, max: i64::MAX, unit: Some(Unit::Rows) },
+            "reads no more rows than this",
+        )
+        .optional()
+        .aliases(&["max_samples", "max_rows"])
+        .example("limit = 1000 rows"),
         Setting::new(
             "rows",
             Kind::Integer { min: 1, max: 1 << 32, unit: Some(Unit::Rows) },
@@ -116,7 +127,9 @@ const FORM: Form = Form {
         )
         .optional()
         .example("rows = 1000"),
-        Setting::new("length", TOKENS, "tokens a row of `from = random`").optional().example("length = 512 tokens"),
+        Setting::new("length", TOKENS, "tokens a row of `from = random`")
+            .optional()
+            .example("length = 512 tokens"),
     ],
     ..Form::NOUN
 };
@@ -143,9 +156,12 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Dat
     if let Some(stray) = ["rows", "length"].into_iter().find(|stray| settings.is_given(stray)) {
         let place = checking.place(&settings, stray);
         checking.report(
-            Diagnostic::error(codes::NO_EFFECT, format!("`{stray}` has no effect on rows that are read from a file"))
-                .at(place)
-                .note("`limit` reads fewer rows, `max_len` cuts them; `from = random` makes rows"),
+            Diagnostic::error(
+                codes::NO_EFFECT,
+                format!("`{stray}` has no effect on rows that are read from a file"),
+            )
+            .at(place)
+            .note("`limit` reads fewer rows, `max_len` cuts them; `from = random` makes rows"),
         );
         return None;
     }
@@ -165,7 +181,8 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Dat
     {
         let place = checking.place(&settings, "template");
         checking.report(
-            Diagnostic::error(codes::MISSING_FILE, format!("there is no chat template `{template}`")).at(place),
+            Diagnostic::error(codes::MISSING_FILE, format!("there is no chat template `{template}`"))
+                .at(place),
         );
         return None;
     }
@@ -176,7 +193,8 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Dat
 }
 
 fn random(name: &str, settings: Settings, checking: &mut Checking) -> Option<DataDefinition> {
-    let (Some(rows), Some(length)) = (settings.maybe_integer("rows"), settings.maybe_integer("length")) else {
+    let (Some(rows), Some(length)) = (settings.maybe_integer("rows"), settings.maybe_integer("length"))
+    else {
         let place = checking.place(&settings, "from");
         checking.report(
             Diagnostic::error(codes::MISSING_SETTING, "`from = random` needs `rows` and `length`")
@@ -232,16 +250,11 @@ fn specification(settings: &Settings, from: From) -> Specification {
 }
 
 /// A file is looked into (header and first rows); a sample is known by its name.
-fn origin(
-    from: &str,
-    specification: &Specification,
-    checking: &Checking,
-) -> Result<DataOrigin, Diagnostic> {
+fn origin(from: &str, specification: &Specification, checking: &Checking) -> Result<DataOrigin, Diagnostic> {
     let path = Path::new(from);
     if path.exists() {
-        let Peek { shape, .. } = peek(specification).map_err(|error| {
-            Diagnostic::error(codes::DATA_FILE, crate::session::sentence(&error))
-        })?;
+        let Peek { shape, .. } = peek(specification)
+            .map_err(|error| Diagnostic::error(codes::DATA_FILE, crate::session::sentence(&error)))?;
         return Ok(DataOrigin::Path { shape: Some(shape) });
     }
     if checking.outline.exists(path) {
@@ -254,21 +267,25 @@ fn origin(
             .map(|sample| sample.name)
             .collect();
         return Err(Diagnostic::error(codes::MISSING_FILE, format!("there is no file or folder `{from}`"))
-            .note(format!("paths are relative to the working directory; known samples: {}", known.join(", "))));
+            .note(format!(
+                "paths are relative to the working directory; known samples: {}",
+                known.join(", ")
+            )));
     };
     if sample.kind != samples::SampleKind::Data {
         return Err(Diagnostic::error(codes::MISSING_FILE, format!("`{from}` is a model sample, not data"))
             .note("use it in `model NAME { from = … }`"));
     }
     let outline = samples::outline(sample);
-    if let Some((meaning, column)) = specification
-        .columns
-        .iter()
-        .find(|(_, column)| !outline.columns.contains(&column.as_str()))
+    if let Some((meaning, column)) =
+        specification.columns.iter().find(|(_, column)| !outline.columns.contains(&column.as_str()))
     {
         return Err(Diagnostic::error(
             codes::DATA_FILE,
-            format!("sample `{from}` has no column `{column}` (for `{meaning}`); it has {}", outline.columns.join(", ")),
+            format!(
+                "sample `{from}` has no column `{column}` (for `{meaning}`); it has {}",
+                outline.columns.join(", ")
+            ),
         ));
     }
     Ok(DataOrigin::Sample { name: from.to_string() })

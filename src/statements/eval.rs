@@ -32,19 +32,21 @@ const FORM: Form = Form {
     details: "Without a part it is `validation` when there is one, else all rows; without `on`, the data of the run. \
               Evaluating changes nothing about a run.",
     example: "eval a on chat.test",
-    positional: &[
-        Setting::new("name", Kind::Name(&[NameKind::Run, NameKind::Model]), "a run or a model")
-            .computed("the run last named"),
-    ],
+    positional: &[Setting::new("name", Kind::Name(&[NameKind::Run, NameKind::Model]), "a run or a model")
+        .computed("the run last named")],
     clauses: &[Clause::new(
         "on",
-        Setting::new("on", Kind::Part, "the data, or a part of it").computed("the run's data").example("on chat.test"),
+        Setting::new("on", Kind::Part, "the data, or a part of it")
+            .computed("the run's data")
+            .example("on chat.test"),
     )],
     settings: &[
         Setting::new("metrics", Kind::list(&Kind::Choice(METRICS)), "what is measured")
             .or("[loss, perplexity, token_accuracy]")
             .example("metrics = [loss, exact_match]"),
-        Setting::new("batch", Kind::COUNT, "sequences at a time").or("8").aliases(&["per_device_eval_batch_size"]),
+        Setting::new("batch", Kind::COUNT, "sequences at a time")
+            .or("8")
+            .aliases(&["per_device_eval_batch_size"]),
     ],
     ..Form::VERB
 };
@@ -73,7 +75,8 @@ impl Action for Eval {
             return Err(Diagnostic::error(codes::EMPTY_PART, format!("`{data}` has no rows")));
         }
         let subject = session.subject(&self.name, out)?;
-        let Some(mut evaluation) = measure(&self.name, &subject.policy(), &data, &part, self.batch, out)? else {
+        let Some(mut evaluation) = measure(&self.name, &subject.policy(), &data, &part, self.batch, out)?
+        else {
             return Ok(());
         };
         evaluation.step = subject.step();
@@ -115,8 +118,8 @@ impl Eval {
         }
         if wants("accuracy") || wants("f1") {
             let candidates = labels::candidates(dataset);
-            let choices =
-                labels::choose(&policy, part, &rows, &candidates, self.batch, &mut observe).map_err(failed)?;
+            let choices = labels::choose(&policy, part, &rows, &candidates, self.batch, &mut observe)
+                .map_err(failed)?;
             if wants("accuracy") {
                 insert("accuracy", labels::accuracy(&choices));
             }

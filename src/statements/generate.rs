@@ -31,10 +31,14 @@ const FORM: Form = Form {
         Setting::new("prompt", Kind::Prompt, "a text, or a chat").example("generate a \"Once upon a time\""),
     ],
     settings: &[
-        Setting::new("max", Kind::Integer { min: 1, max: 1 << 20, unit: Some(Unit::Tokens) }, "how many tokens at most")
-            .or("128 tokens")
-            .aliases(&["max_new_tokens", "max_tokens"])
-            .example("max = 40 tokens"),
+        Setting::new(
+            "max",
+            Kind::Integer { min: 1, max: 1 << 20, unit: Some(Unit::Tokens) },
+            "how many tokens at most",
+        )
+        .or("128 tokens")
+        .aliases(&["max_new_tokens", "max_tokens"])
+        .example("max = 40 tokens"),
         Setting::new(
             "temperature",
             Kind::NON_NEGATIVE,
@@ -42,18 +46,26 @@ const FORM: Form = Form {
         )
         .or("0.8")
         .example("temperature = 0"),
-        Setting::new("top_k", Kind::Integer { min: 0, max: 1 << 20, unit: None }, "only the k likeliest tokens; 0 is all")
-            .or("0"),
-        Setting::new("top_p", SHARE, "only the likeliest tokens that together reach this probability").or("1.0"),
+        Setting::new(
+            "top_k",
+            Kind::Integer { min: 0, max: 1 << 20, unit: None },
+            "only the k likeliest tokens; 0 is all",
+        )
+        .or("0"),
+        Setting::new("top_p", SHARE, "only the likeliest tokens that together reach this probability")
+            .or("1.0"),
         Setting::new(
             "min_p",
             Kind::Number(Bounds::between(0.0, 1.0)),
             "only tokens at least this share as likely as the likeliest",
         )
         .or("0.0"),
-        Setting::new("repetition_penalty", Kind::POSITIVE, "above 1: less of what was written already").or("1.0"),
+        Setting::new("repetition_penalty", Kind::POSITIVE, "above 1: less of what was written already")
+            .or("1.0"),
         Setting::new("seed", Kind::SEED, "seed of the draw").computed("a drawn one, shown"),
-        Setting::new("stop", Kind::list(&Kind::Text), "texts that end it").optional().example("stop = \"\\n\\n\""),
+        Setting::new("stop", Kind::list(&Kind::Text), "texts that end it")
+            .optional()
+            .example("stop = \"\\n\\n\""),
         Setting::new("raw", Kind::Bool, "gives a text prompt without the chat template").or("off"),
     ],
     ..Form::VERB
@@ -152,14 +164,18 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
     }
     let prompt = match settings.get("prompt") {
         Some(Value::Chat(messages)) => Prompt::Chat(
-            messages.iter().map(|(role, text)| Message { role: role.clone(), content: text.clone() }).collect(),
+            messages
+                .iter()
+                .map(|(role, text)| Message { role: role.clone(), content: text.clone() })
+                .collect(),
         ),
         _ => Prompt::Text(settings.text("prompt").to_string()),
     };
     if matches!(prompt, Prompt::Chat(_)) && settings.flag("raw") {
         let place = checking.place(&settings, "raw");
         checking.report(
-            Diagnostic::error(codes::NO_EFFECT, "`raw` has no effect on a chat, which needs its template").at(place),
+            Diagnostic::error(codes::NO_EFFECT, "`raw` has no effect on a chat, which needs its template")
+                .at(place),
         );
         return None;
     }

@@ -1,8 +1,8 @@
 //! `help [word]`: what there is, a statement, a setting, or a code.
 
 use crate::events::{Diagnostic, Out};
-use crate::language::codes;
 use crate::language::blocks::choices_of;
+use crate::language::codes;
 use crate::language::reference;
 use crate::language::schema::{Form, Kind, Setting};
 use crate::language::value::Settings;
@@ -18,11 +18,9 @@ const FORM: Form = Form {
     details: "`help` lists the statements; `help tune` one of them; `help tune.lr` or `help lr` a setting; \
               `help L0102` a code.",
     example: "help tune.lr",
-    positional: &[
-        Setting::new("word", Kind::AnyOf(&[Kind::Topic, Kind::Text]), "what to explain")
-            .optional()
-            .example("help tune"),
-    ],
+    positional: &[Setting::new("word", Kind::AnyOf(&[Kind::Topic, Kind::Text]), "what to explain")
+        .optional()
+        .example("help tune")],
     ..Form::VERB
 };
 
@@ -57,7 +55,10 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
 fn overview() -> String {
     let lines: Vec<String> =
         forms().iter().map(|form| format!("  {:9} {}", form.name, form.summary)).collect();
-    format!("statements\n{}\n\n`help step` explains one, `help tune.lr` a setting, `help L0102` a code", lines.join("\n"))
+    format!(
+        "statements\n{}\n\n`help step` explains one, `help tune.lr` a setting, `help L0102` a code",
+        lines.join("\n")
+    )
 }
 
 /// The help on each setting of this name in a form, those inside of choices included.
@@ -88,7 +89,8 @@ pub fn explain(topic: &str) -> Option<String> {
     if let Some(code) = codes::find(topic) {
         return Some(code.page());
     }
-    let (owner, setting) = topic.split_once('.').map_or((None, topic), |(owner, setting)| (Some(owner), setting));
+    let (owner, setting) =
+        topic.split_once('.').map_or((None, topic), |(owner, setting)| (Some(owner), setting));
     let wanted: Vec<String> = forms
         .iter()
         .filter(|form| owner.is_none_or(|owner| form.name == owner))

@@ -19,9 +19,14 @@ pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Definiti
 const SIZE: Kind = Kind::Integer { min: 1, max: 1 << 24, unit: None };
 
 const SHAPE: &[Setting] = &[
-    Setting::new("preset", Kind::Choice(PRESETS), "a known shape to start from").or("tiny").example("preset = tiny"),
+    Setting::new("preset", Kind::Choice(PRESETS), "a known shape to start from")
+        .or("tiny")
+        .example("preset = tiny"),
     Setting::new("layers", SIZE, "transformer blocks").computed("the preset").example("layers = 2"),
-    Setting::new("width", SIZE, "hidden size").computed("the preset").aliases(&["hidden_size"]).example("width = 64"),
+    Setting::new("width", SIZE, "hidden size")
+        .computed("the preset")
+        .aliases(&["hidden_size"])
+        .example("width = 64"),
     Setting::new("heads", SIZE, "attention heads")
         .computed("the preset")
         .aliases(&["num_attention_heads"])
@@ -280,8 +285,11 @@ fn locate(from: &str) -> Result<(ModelOrigin, Option<Config>), Diagnostic> {
     }
     if let Some(sample) = samples::find(from) {
         if sample.kind != samples::SampleKind::Model {
-            return Err(Diagnostic::error(codes::MODEL_ORIGIN, format!("`{from}` is a data sample, not a model"))
-                .note("use it in `data NAME { from = … }`"));
+            return Err(Diagnostic::error(
+                codes::MODEL_ORIGIN,
+                format!("`{from}` is a data sample, not a model"),
+            )
+            .note("use it in `data NAME { from = … }`"));
         }
         return Ok((ModelOrigin::Sample(from.to_string()), preset(from)));
     }

@@ -2,10 +2,10 @@
 
 use crate::data::dataset::PartName;
 use crate::events::{Diagnostic, Event, Out, Table};
+use crate::language::codes;
 use crate::language::schema::{Form, Kind, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::Settings;
-use crate::language::codes;
 use crate::model::config::Config;
 use crate::model::load::read_config;
 use crate::model::lora::LoraSettings;
@@ -97,38 +97,49 @@ fn table(tune: &TuneDefinition, plan: &Plan) -> Table {
     let mut table = Table::new(format!("plan of {}", tune.name), &["what", "how much"]);
     let mut row = |what: &str, text: String| table.row([what.to_string(), text]);
     row("method", method_text(&recipe.method));
-    row("trains", format!(
-        "{} of {} parameters ({:.2} %)",
-        grouped(plan.trainable),
-        grouped(plan.all_parameters()),
-        100.0 * plan.trainable_share()
-    ));
+    row(
+        "trains",
+        format!(
+            "{} of {} parameters ({:.2} %)",
+            grouped(plan.trainable),
+            grouped(plan.all_parameters()),
+            100.0 * plan.trainable_share()
+        ),
+    );
     row("rows", format!("{} in {}", counted(plan.examples, "example"), counted(plan.rows, "sequence")));
-    row("tokens", format!(
-        "{} an epoch, {} supervised, {:.1} % padding beside them",
-        grouped(plan.tokens),
-        grouped(plan.supervised),
-        100.0 * plan.padding_waste()
-    ));
-    row("batch", format!(
-        "{} x {} = {}, the longest {}",
-        recipe.batch.micro,
-        recipe.batch.accumulate,
-        counted(plan.rows_per_step, "sequence"),
-        counted(plan.longest, "token")
-    ));
-    row("steps", format!(
-        "{} an epoch, {} planned ({} epochs), warmup {}",
-        grouped(plan.steps_per_epoch),
-        grouped(plan.steps),
-        crate::language::value::plain_number((plan.epochs * 1000.0).round() / 1000.0),
-        grouped(plan.warmup_steps)
-    ));
-    row("arithmetic", format!(
-        "{} a step, {} in all",
-        operations(plan.flops_per_step()),
-        operations(plan.flops())
-    ));
+    row(
+        "tokens",
+        format!(
+            "{} an epoch, {} supervised, {:.1} % padding beside them",
+            grouped(plan.tokens),
+            grouped(plan.supervised),
+            100.0 * plan.padding_waste()
+        ),
+    );
+    row(
+        "batch",
+        format!(
+            "{} x {} = {}, the longest {}",
+            recipe.batch.micro,
+            recipe.batch.accumulate,
+            counted(plan.rows_per_step, "sequence"),
+            counted(plan.longest, "token")
+        ),
+    );
+    row(
+        "steps",
+        format!(
+            "{} an epoch, {} planned ({} epochs), warmup {}",
+            grouped(plan.steps_per_epoch),
+            grouped(plan.steps),
+            crate::language::value::plain_number((plan.epochs * 1000.0).round() / 1000.0),
+            grouped(plan.warmup_steps)
+        ),
+    );
+    row(
+        "arithmetic",
+        format!("{} a step, {} in all", operations(plan.flops_per_step()), operations(plan.flops())),
+    );
     row("files", format!("runs/{}/: experiment, metrics, checkpoints", tune.name));
     table
 }

@@ -32,7 +32,7 @@ const FORM: Form = Form {
               different units get panels of their own.",
     example: "plot loss, lr of a to \"loss.svg\"",
     positional: &[
-        Setting::new("metrics", Kind::list(&Kind::Choice(METRICS)), "what to draw").example("plot loss, lr"),
+        Setting::new("metrics", Kind::list(&Kind::Choice(METRICS)), "what to draw").example("plot loss, lr")
     ],
     clauses: &[
         Clause::new(
@@ -117,9 +117,12 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
     {
         let place = checking.place(&settings, "to");
         checking.report(
-            Diagnostic::error(codes::PLOT, format!("`{}` is neither an .svg nor a .png file", path.display()))
-                .at(place)
-                .note("the file's ending decides what is drawn: `to \"loss.svg\"` or `to \"loss.png\"`"),
+            Diagnostic::error(
+                codes::PLOT,
+                format!("`{}` is neither an .svg nor a .png file", path.display()),
+            )
+            .at(place)
+            .note("the file's ending decides what is drawn: `to \"loss.svg\"` or `to \"loss.png\"`"),
         );
         return None;
     }

@@ -15,8 +15,7 @@ use std::path::PathBuf;
 pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Verb(check) };
 
 /// What a run can go on until.
-const METRICS: &[&str] =
-    &["loss", "lr", "grad_norm", "eval.loss", "eval.perplexity", "eval.token_accuracy"];
+const METRICS: &[&str] = &["loss", "lr", "grad_norm", "eval.loss", "eval.perplexity", "eval.token_accuracy"];
 
 const FORM: Form = Form {
     name: "run",
@@ -39,7 +38,9 @@ const FORM: Form = Form {
         .computed("the planned end")
         .example("until eval.loss < 1.8"),
     )],
-    settings: &[Setting::new("resume", Kind::Bool, "goes on from the last checkpoint in the run's folder").or("off")],
+    settings: &[
+        Setting::new("resume", Kind::Bool, "goes on from the last checkpoint in the run's folder").or("off")
+    ],
     ..Form::VERB
 };
 
@@ -72,9 +73,12 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
             if metric.starts_with("eval.") && !evaluates {
                 let place = checking.place(&settings, "until");
                 checking.report(
-                    Diagnostic::error(codes::NO_EFFECT, format!("`{metric}` is never measured on run `{run}`"))
-                        .at(place)
-                        .note(format!("write, for example, `eval_every = 50 steps` in `tune {run}`")),
+                    Diagnostic::error(
+                        codes::NO_EFFECT,
+                        format!("`{metric}` is never measured on run `{run}`"),
+                    )
+                    .at(place)
+                    .note(format!("write, for example, `eval_every = 50 steps` in `tune {run}`")),
                 );
                 return None;
             }

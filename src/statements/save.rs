@@ -20,26 +20,19 @@ const FORM: Form = Form {
     details: "`adapter` is a PEFT folder, `merged` a Hugging Face folder with what was trained merged in. Either is read \
               back and its logits compared before it is called saved; a folder that was there is replaced whole.",
     example: "save a to \"out/a\"",
-    positional: &[
-        Setting::new("name", Kind::Name(&[NameKind::Run, NameKind::Model]), "a run or a model")
-            .computed("the run last named"),
-    ],
-    clauses: &[Clause::required(
-        "to",
-        Setting::new("to", Kind::Path, "the folder").example("to \"out/a\""),
-    )],
-    settings: &[
-        Setting::new(
-            "as",
-            Kind::Choice(&[
-                Choice::new("adapter", "a PEFT folder: adapter_config.json, adapter_model.safetensors"),
-                Choice::new("merged", "a Hugging Face folder: config.json, model.safetensors, the tokenizer"),
-            ]),
-            "what is written",
-        )
-        .computed("adapter for lora, merged otherwise")
-        .example("as = merged"),
-    ],
+    positional: &[Setting::new("name", Kind::Name(&[NameKind::Run, NameKind::Model]), "a run or a model")
+        .computed("the run last named")],
+    clauses: &[Clause::required("to", Setting::new("to", Kind::Path, "the folder").example("to \"out/a\""))],
+    settings: &[Setting::new(
+        "as",
+        Kind::Choice(&[
+            Choice::new("adapter", "a PEFT folder: adapter_config.json, adapter_model.safetensors"),
+            Choice::new("merged", "a Hugging Face folder: config.json, model.safetensors, the tokenizer"),
+        ]),
+        "what is written",
+    )
+    .computed("adapter for lora, merged otherwise")
+    .example("as = merged")],
     ..Form::VERB
 };
 
@@ -71,7 +64,11 @@ impl Action for Save {
                 format!("read back: its logits differ by {difference:.1e} of their spread")
             }
         };
-        out.emit(Event::Saved { name: self.name.clone(), path: self.to.display().to_string(), note: verified });
+        out.emit(Event::Saved {
+            name: self.name.clone(),
+            path: self.to.display().to_string(),
+            note: verified,
+        });
         Ok(())
     }
 }

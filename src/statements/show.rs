@@ -1,7 +1,7 @@
 //! `show [name]`: what is defined, and every setting with where it came from.
 
-use crate::events::{Diagnostic, Out, Sources, Table};
 use crate::events::Event;
+use crate::events::{Diagnostic, Out, Sources, Table};
 use crate::language::schema::{Default, Form, Kind, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::{Origin, Resolved, Settings, Value};
@@ -21,15 +21,13 @@ const FORM: Form = Form {
     details: "`show` lists all names. `show a` lists each setting of `a` with its origin: the default, a line of the \
               script, the command line. A live run also says where it is.",
     example: "show a",
-    positional: &[
-        Setting::new(
-            "name",
-            Kind::Name(&[NameKind::Run, NameKind::Model, NameKind::Data, NameKind::Variable]),
-            "what to show",
-        )
-        .optional()
-        .example("show a"),
-    ],
+    positional: &[Setting::new(
+        "name",
+        Kind::Name(&[NameKind::Run, NameKind::Model, NameKind::Data, NameKind::Variable]),
+        "what to show",
+    )
+    .optional()
+    .example("show a")],
     ..Form::VERB
 };
 
@@ -103,11 +101,19 @@ fn rows(schema: &'static [Setting], settings: &Settings, indent: &str, sources: 
                 rows(inner_schema(setting.kind, word), inner, &format!("{indent}  "), sources, table);
             }
             Some(Resolved { value, origin, .. }) => {
-                table.row([format!("{indent}{}", setting.name), value.to_ltune(), origin_text(*origin, sources)]);
+                table.row([
+                    format!("{indent}{}", setting.name),
+                    value.to_ltune(),
+                    origin_text(*origin, sources),
+                ]);
             }
             None => {
                 if let Default::Computed(from) = setting.default {
-                    table.row([format!("{indent}{}", setting.name), from.to_string(), "computed".to_string()]);
+                    table.row([
+                        format!("{indent}{}", setting.name),
+                        from.to_string(),
+                        "computed".to_string(),
+                    ]);
                 }
             }
         }
@@ -144,14 +150,17 @@ fn live(name: &str, session: &Session) -> Option<Table> {
     let mut table = Table::new("", &["state", ""]);
     let mut row = |what: &str, text: String| table.row([what.to_string(), text]);
     row("step", format!("{} of {}", grouped(step), grouped(planned)));
-    row("batch", format!(
-        "{} x {} = {}, {} an epoch, warmup {}",
-        run.trainer.recipe().batch.micro,
-        run.trainer.recipe().batch.accumulate,
-        counted(run.trainer.recipe().batch.rows() as u64, "sequence"),
-        counted(run.trainer.steps_per_epoch(), "step"),
-        counted(run.warmup_steps(), "step"),
-    ));
+    row(
+        "batch",
+        format!(
+            "{} x {} = {}, {} an epoch, warmup {}",
+            run.trainer.recipe().batch.micro,
+            run.trainer.recipe().batch.accumulate,
+            counted(run.trainer.recipe().batch.rows() as u64, "sequence"),
+            counted(run.trainer.steps_per_epoch(), "step"),
+            counted(run.warmup_steps(), "step"),
+        ),
+    );
     if let Some(last) = run.record.steps.last() {
         row("loss", format!("{:.4}", last.loss));
         row("lr", format!("{:.3e}", last.lr));

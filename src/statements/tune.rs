@@ -13,8 +13,7 @@ use crate::session::Session;
 use crate::session::definitions::{DataDefinition, Family, ModelDefinition, TuneDefinition, same};
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::train::recipe::{
-    Batch, Decay, DecayShape, EarlyStopping, Every, Length, Method, Optimizer, Recipe, Schedule,
-    Selection,
+    Batch, Decay, DecayShape, EarlyStopping, Every, Length, Method, Optimizer, Recipe, Schedule, Selection,
 };
 use crate::units::Unit;
 use std::path::{Path, PathBuf};
@@ -30,7 +29,11 @@ const STRETCH: Kind = Kind::Measure {
 };
 const EVERY: Kind = Kind::AnyOf(&[
     Kind::None,
-    Kind::Measure { units: &[Unit::Steps, Unit::Epochs, Unit::Seconds], bare: None, bounds: Bounds::POSITIVE },
+    Kind::Measure {
+        units: &[Unit::Steps, Unit::Epochs, Unit::Seconds],
+        bare: None,
+        bounds: Bounds::POSITIVE,
+    },
 ]);
 
 const LORA: &[Setting] = &[
@@ -50,23 +53,32 @@ const LORA: &[Setting] = &[
         .aliases(peers::DROPOUT)
         .example("dropout = 0.05")
         .sweepable(),
-    Setting::new("targets", Kind::list(&Kind::Text), "linears that get an adapter, by the last part of their name")
-        .computed("all seven linears of a block")
-        .aliases(peers::TARGETS)
-        .example("targets = [\"q_proj\", \"v_proj\"]"),
+    Setting::new(
+        "targets",
+        Kind::list(&Kind::Text),
+        "linears that get an adapter, by the last part of their name",
+    )
+    .computed("all seven linears of a block")
+    .aliases(peers::TARGETS)
+    .example("targets = [\"q_proj\", \"v_proj\"]"),
     Setting::new("rank_stabilized", Kind::Bool, "scales by alpha over the root of the rank instead")
         .or("off")
         .aliases(&["use_rslora", "rslora"]),
-    Setting::new("from", Kind::Path, "a PEFT folder to start from: its weights, rank, alpha and targets are taken")
-        .optional()
-        .example("from = \"out/a\""),
+    Setting::new(
+        "from",
+        Kind::Path,
+        "a PEFT folder to start from: its weights, rank, alpha and targets are taken",
+    )
+    .optional()
+    .example("from = \"out/a\""),
 ];
 
 const WARMUP: Setting = Setting::new("warmup", STRETCH, "rises from 0 to `lr` over this stretch")
     .translated(peers::WARMUP)
     .misnomers(peers::WARMUP_MISNOMERS)
     .example("warmup = 3%");
-const MIN: Setting = Setting::new("min", SHARE, "where it ends, as a share of `lr`").or("0.0").example("min = 0.1");
+const MIN: Setting =
+    Setting::new("min", SHARE, "where it ends, as a share of `lr`").or("0.0").example("min = 0.1");
 
 const METHODS: &[Choice] = &[
     Choice::new("lora", "low-rank adapters on the linears; the base stays frozen").with(LORA),
@@ -92,20 +104,18 @@ const DECAY: Setting = Setting::new(
 .or("matrices");
 
 const OPTIMIZERS: &[Choice] = &[
-    Choice::new("adamw", "Adam with weight decay apart from the gradient")
-        .aliases(peers::ADAMW)
-        .with(&[
-            Setting::new("betas", Kind::List { of: &SHARE, least: 2, most: 2 }, "decay of the two moments")
-                .or("[0.9, 0.999]"),
-            Setting::new("eps", Kind::POSITIVE, "added to the root of the second moment")
-                .or("1e-8")
-                .aliases(&["adam_epsilon", "epsilon"]),
-            Setting::new("weight_decay", Kind::NON_NEGATIVE, "pulled towards zero by lr times this, each step")
-                .or("0.01")
-                .example("weight_decay = 0.01")
-                .sweepable(),
-            DECAY,
-        ]),
+    Choice::new("adamw", "Adam with weight decay apart from the gradient").aliases(peers::ADAMW).with(&[
+        Setting::new("betas", Kind::List { of: &SHARE, least: 2, most: 2 }, "decay of the two moments")
+            .or("[0.9, 0.999]"),
+        Setting::new("eps", Kind::POSITIVE, "added to the root of the second moment")
+            .or("1e-8")
+            .aliases(&["adam_epsilon", "epsilon"]),
+        Setting::new("weight_decay", Kind::NON_NEGATIVE, "pulled towards zero by lr times this, each step")
+            .or("0.01")
+            .example("weight_decay = 0.01")
+            .sweepable(),
+        DECAY,
+    ]),
     Choice::new("sgd", "gradient descent with momentum").with(&[
         Setting::new("momentum", SHARE, "share of the last update that is kept").or("0.9"),
         Setting::new("weight_decay", Kind::NON_NEGATIVE, "an L2 term in the gradient").or("0.0").sweepable(),
@@ -128,8 +138,12 @@ const SCHEDULES: &[Choice] = &[
     Choice::new("step", "multiplied by `factor` after each stretch").aliases(&["step_decay"]).with(&[
         WARMUP.or("0 steps"),
         Setting::new("every", STRETCH, "the stretch").or("30%").example("every = 100 steps"),
-        Setting::new("factor", Kind::Number(Bounds { min: 0.0, max: 1.0, open_min: true, open_max: false }), "the factor")
-            .or("0.5"),
+        Setting::new(
+            "factor",
+            Kind::Number(Bounds { min: 0.0, max: 1.0, open_min: true, open_max: false }),
+            "the factor",
+        )
+        .or("0.5"),
     ]),
     Choice::new("cyclical", "up and down in triangles between `min` and `lr`").with(&[
         WARMUP.or("0 steps"),
@@ -259,9 +273,12 @@ fn check(name: &str, settings: Settings, checking: &mut Checking) -> Option<Box<
         && !same(&earlier.settings, &definition.settings)
     {
         checking.report(
-            Diagnostic::error(codes::RUN_STARTED, format!("run `{name}` has taken steps and cannot be described anew"))
-                .at(checking.span)
-                .note(format!("give the new fine-tune another name, such as `tune {name}2 {{ … }}`")),
+            Diagnostic::error(
+                codes::RUN_STARTED,
+                format!("run `{name}` has taken steps and cannot be described anew"),
+            )
+            .at(checking.span)
+            .note(format!("give the new fine-tune another name, such as `tune {name}2 {{ … }}`")),
         );
         return None;
     }
@@ -300,7 +317,8 @@ fn resolved(mut settings: Settings, recipe: &Recipe) -> Settings {
         fill(&mut settings, "epochs", Value::Measure { number: epochs, unit: Unit::Epochs });
     }
     if let Method::Lora { settings: lora, from } = &recipe.method
-        && let Some(Resolved { value: Value::Choice { word, settings: inner }, origin, .. }) = settings.resolved("method")
+        && let Some(Resolved { value: Value::Choice { word, settings: inner }, origin, .. }) =
+            settings.resolved("method")
     {
         let (word, mut inner, origin) = (word.clone(), inner.clone(), *origin);
         if from.is_some() {
@@ -391,9 +409,7 @@ fn schedule(settings: &Settings) -> (Schedule, Length) {
     let schedule = match word {
         "constant" => Schedule::Constant,
         "linear" => Schedule::Linear { min: min() },
-        "cosine_restarts" => {
-            Schedule::CosineRestarts { cycles: inner.integer("cycles") as u64, min: min() }
-        }
+        "cosine_restarts" => Schedule::CosineRestarts { cycles: inner.integer("cycles") as u64, min: min() },
         "step" => Schedule::StepDecay { every: stretch("every"), factor: inner.number("factor") },
         "cyclical" => {
             Schedule::Cyclical { period: stretch("period"), min: min(), decay: inner.number("decay") }
@@ -458,7 +474,10 @@ fn rules(
         found.push(
             Diagnostic::error(
                 codes::TOO_MANY_LAYERS,
-                format!("`last_layers` asks for {count} layers and the model has {}", config.num_hidden_layers),
+                format!(
+                    "`last_layers` asks for {count} layers and the model has {}",
+                    config.num_hidden_layers
+                ),
             )
             .at(place("method")),
         );
@@ -536,15 +555,19 @@ fn lora_rules(
     if let Some(from) = from {
         if !checking.outline.exists(from) {
             found.push(
-                Diagnostic::error(codes::MISSING_FILE, format!("there is no PEFT folder `{}`", from.display()))
-                    .at(inner_place("from"))
-                    .note("give the folder that holds adapter_config.json"),
+                Diagnostic::error(
+                    codes::MISSING_FILE,
+                    format!("there is no PEFT folder `{}`", from.display()),
+                )
+                .at(inner_place("from"))
+                .note("give the folder that holds adapter_config.json"),
             );
         } else if from.exists()
             && let Err(error) = peft::read_config(from)
         {
             found.push(
-                Diagnostic::error(codes::MODEL_FILE, crate::session::sentence(&error)).at(inner_place("from")),
+                Diagnostic::error(codes::MODEL_FILE, crate::session::sentence(&error))
+                    .at(inner_place("from")),
             );
         }
         for name in ["rank", "alpha", "targets"] {
@@ -565,29 +588,34 @@ fn lora_rules(
             });
             let nearest = nearest.copied().unwrap_or(LINEAR_MODULES[0]);
             found.push(
-                Diagnostic::error(codes::NO_SUCH_TARGET, format!("target `{target}` matches no linear of a Llama"))
-                    .at(inner_place("targets"))
-                    .note(format!("did you mean `{nearest}`? There are {}", LINEAR_MODULES.join(", "))),
+                Diagnostic::error(
+                    codes::NO_SUCH_TARGET,
+                    format!("target `{target}` matches no linear of a Llama"),
+                )
+                .at(inner_place("targets"))
+                .note(format!("did you mean `{nearest}`? There are {}", LINEAR_MODULES.join(", "))),
             );
         }
     }
     let Some(config) = &model.config else { return };
     if config.tie_word_embeddings
-        && let Some(tied) = lora.targets.iter().find(|target| matches!(target.as_str(), "lm_head" | "embed_tokens"))
+        && let Some(tied) =
+            lora.targets.iter().find(|target| matches!(target.as_str(), "lm_head" | "embed_tokens"))
     {
         found.push(
             Diagnostic::error(
                 codes::TIED_TARGET,
-                format!("target `{tied}` is tied: the embedding and the head of model `{}` are one tensor", model.name),
+                format!(
+                    "target `{tied}` is tied: the embedding and the head of model `{}` are one tensor",
+                    model.name
+                ),
             )
             .at(inner_place("targets"))
             .note("an adapter on one of them could not be merged; leave it out"),
         );
     }
-    let narrowest = config
-        .hidden_size
-        .min(config.intermediate_size)
-        .min(config.num_key_value_heads * config.head_dim);
+    let narrowest =
+        config.hidden_size.min(config.intermediate_size).min(config.num_key_value_heads * config.head_dim);
     if lora.rank > narrowest {
         found.push(
             Diagnostic::error(
