@@ -1,6 +1,7 @@
 //! Checks a whole script or cell, then runs it, statement by statement; everything it says is an event.
 
 use crate::events::{Diagnostic, Out, SourceId, Span};
+use crate::language::blocks::{choices_of, find_setting};
 use crate::language::check::{check_definition, check_verb, parse_setting, unknown_statement, unusable_name};
 use crate::language::codes;
 use crate::language::evaluate::evaluate;
@@ -8,7 +9,7 @@ use crate::language::parse::parse;
 use crate::language::schema::{Form, FormKind};
 use crate::language::scope::{NameKind, Scope};
 use crate::language::tree::{self, StatementKind};
-use crate::language::value::{Origin, Settings, Value};
+use crate::language::value::{Origin, Resolved, Settings, Value};
 use crate::session::Session;
 use crate::session::outline::Outline;
 use crate::statements::{self, Action, Check, Checking};
@@ -282,12 +283,9 @@ impl Checker<'_> {
             self.used[index] = true;
             let Assignment { name, setting, value } = assignment;
             let source = self.out.sources.add(format!("--set {name}.{setting}"), value.clone());
-            match parse_setting(form, setting, value, source, &self.outline) {
-                Ok((setting, value)) => settings.insert(setting, value, Origin::CommandLine),
-                Err(diagnostics) => {
-                    self.diagnostics.extend(diagnostics);
-                    fine = false;
-                }
+            if let Err(diagnostics) = assign(form, settings, setting, value, source, &self.outline) {
+                self.diagnostics.extend(diagnostics);
+                fine = false;
             }
         }
         fine
@@ -336,6 +334,39 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// Puts a value in the place of a setting, or of one inside of the word that was chosen: `rank` and `method.rank` both
+/// reach into `method = lora { … }`.
+fn assign(
+    form: &Form,
+    settings: &mut Settings,
+    name: &str,
+    text: &str,
+    source: SourceId,
+    scope: &dyn Scope,
+) -> Result<(), Vec<Diagnostic>> {
+    for setting in form.settings.iter().filter(|_| find_setting(form.settings, name).is_none()) {
+        let Some(Resolved { value: Value::Choice { word, settings: inner }, origin, .. }) =
+            settings.resolved(setting.name)
+        else {
+            continue;
+        };
+        let inside = name.strip_prefix(setting.name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
+        let chosen = choices_of(&setting.kind).iter().find(|choice| choice.word == word);
+        let schema = chosen.map_or(&[][..], |choice| choice.settings);
+        if find_setting(schema, inside).is_some() {
+            let (word, mut inner, origin) = (word.clone(), inner.clone(), *origin);
+            let (name, value) =
+                parse_setting(&Form { settings: schema, ..*form }, inside, text, source, scope)?;
+            inner.insert(name, value, Origin::CommandLine);
+            settings.insert(setting.name, Value::Choice { word, settings: inner }, origin);
+            return Ok(());
+        }
+    }
+    let (name, value) = parse_setting(form, name, text, source, scope)?;
+    settings.insert(name, value, Origin::CommandLine);
+    Ok(())
 }
 
 /// What a noun defines.

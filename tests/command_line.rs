@@ -43,6 +43,12 @@ fn set_changes_a_definition_and_is_refused_where_it_changes_nothing() {
     let line = ran.stdout.lines().find(|line| line.trim_start().starts_with("lr")).expect("show lists lr");
     assert!(line.contains("3e-3") || line.contains("0.003"), "{line}");
     assert!(line.contains("--set"), "{line}");
+    for place in ["a.rank", "a.method.rank", "a.lora_r"] {
+        let ran = folder.ltune_with(&["--set", &format!("{place}=3"), "-"], &format!("{TINY}show a"));
+        let line =
+            ran.stdout.lines().find(|line| line.trim_start().starts_with("rank ")).expect("show lists rank");
+        assert!(line.contains(" 3 ") && line.contains("--set"), "{line}");
+    }
     let ran = folder.ltune_with(&["--set", "b.lr=3e-3", "-"], TINY);
     assert_eq!(ran.code, 3);
     assert!(ran.stderr.contains("changes nothing"), "{}", ran.stderr);

@@ -16,7 +16,7 @@ fn every_golden_section_shows_exactly_what_it_did() {
         let mut shown = String::new();
         for section in sections(&text) {
             let actual = section.run();
-            let _ = write!(shown, "{}{actual}\n", section.head);
+            let _ = writeln!(shown, "{}{actual}", section.head);
         }
         if std::env::var_os("BLESS").is_some() {
             std::fs::write(&path, &shown).expect("golden files can be written");

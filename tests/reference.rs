@@ -106,3 +106,26 @@ fn the_second_contract_script_reaches_the_loss_and_the_greedy_tokens_of_smollm2(
     assert_eq!(generation["tokens"], prompt["greedy_20_ids"]);
     assert_eq!(generation["text"], prompt["greedy_20_text"]);
 }
+
+#[test]
+#[ignore = "real model"]
+fn a_hugging_face_folder_and_the_gguf_file_of_the_same_weights_agree() {
+    let folder = with_wiki();
+    let events = events(
+        &folder,
+        &format!(
+            r#"model gguf {{ from = "smollm2-135m" }}
+            save gguf to "hf"
+            model hf {{ from = "hf" }}
+            {WIKI}
+            eval gguf on wiki
+            eval hf on wiki
+            generate gguf "Once upon a time" {{ max = 12 tokens; temperature = 0 }}
+            generate hf "Once upon a time" {{ max = 12 tokens; temperature = 0 }}"#
+        ),
+    );
+    let losses = numbers(&of_type(&events, "eval"), "loss");
+    assert!((losses[0] - losses[1]).abs() < 1e-6, "{losses:?}");
+    let generations = of_type(&events, "generation");
+    assert_eq!(generations[0]["tokens"], generations[1]["tokens"]);
+}

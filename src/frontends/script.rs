@@ -307,7 +307,7 @@ mod tests {
                 "   1",
                 "  50",
                 "  63",
-                "eval a on chat  loss 2.0000  perplexity 7.389  accuracy 50.0 %  100 tok  1.00 s",
+                "eval a on chat  loss 2.0000  perplexity 7.389  token accuracy 50.0 %  100 tok  1.00 s",
                 "  64"
             ]
         );
@@ -325,7 +325,7 @@ mod tests {
         let (out, err) = printed(Volume::Quiet, &events);
         assert_eq!(
             out,
-            "eval a on chat  loss 2.0000  perplexity 7.389  accuracy 50.0 %  100 tok  1.00 s\nhello\n"
+            "eval a on chat  loss 2.0000  perplexity 7.389  token accuracy 50.0 %  100 tok  1.00 s\nhello\n"
         );
         assert_eq!(err, "warning[L0501]: nearly full\n\n");
     }

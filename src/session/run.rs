@@ -27,7 +27,7 @@ use crate::units::{Seconds, counted, grouped};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub struct Run {
     pub definition: Rc<TuneDefinition>,
@@ -54,6 +54,9 @@ impl Due {
         Due { at: Instant::now(), step: None }
     }
 }
+
+/// Progress is said this often at most; steps themselves are said each.
+const BETWEEN_PROGRESS: Duration = Duration::from_millis(200);
 
 /// How far to go.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,16 +204,12 @@ impl Run {
         }
         self.ensure_folder(out)?;
         self.warn_beyond_the_end(last, out);
-        let total = last - self.trainer.step_count();
-        let task = format!("steps of {}", self.definition.name);
-        out.emit(Event::Progress(Progress {
-            task,
-            done: 0,
-            total,
-            unit: "steps".into(),
-            note: String::new(),
-        }));
-        let stop = self.train_to(last, goal, out)?;
+        let first = self.trainer.step_count();
+        self.say_progress(0, last - first, out);
+        let stop = self.train_to(last, goal, out);
+        let taken = self.trainer.step_count() - first;
+        self.say_progress(taken, taken, out);
+        let stop = stop?;
         let step = self.trainer.step_count();
         match stop {
             Stop::Reached => {}
@@ -222,7 +221,9 @@ impl Run {
                 out.note(format!("run {} stopped at step {step}; everything is kept", self.definition.name));
             }
         }
-        if !matches!(goal, Goal::Steps(_)) || self.definition.recipe.save_every.is_some() {
+        // An interrupted script ends here: what was trained must outlive it.
+        let interrupted = matches!(stop, Stop::Interrupted);
+        if interrupted || !matches!(goal, Goal::Steps(_)) || self.definition.recipe.save_every.is_some() {
             self.save_checkpoint()?;
         }
         Ok(true)
@@ -230,9 +231,17 @@ impl Run {
 
     fn train_to(&mut self, last: u64, goal: &Goal, out: &mut Out) -> Result<Stop, Diagnostic> {
         let cancel = out.cancel.clone();
+        let first = self.trainer.step_count();
+        let mut said = Instant::now();
         while self.trainer.step_count() < last {
             match self.trainer.step(&cancel) {
-                Ok(report) => self.took(&report, out)?,
+                Ok(report) => {
+                    self.took(&report, out)?;
+                    if said.elapsed() > BETWEEN_PROGRESS {
+                        said = Instant::now();
+                        self.say_progress(report.step - first, last - first, out);
+                    }
+                }
                 Err(TrainError::Aborted { .. }) => return Ok(Stop::Interrupted),
                 Err(error) => return Err(train_error(&self.definition.name, &error)),
             }
@@ -247,6 +256,22 @@ impl Run {
             }
         }
         Ok(Stop::Reached)
+    }
+
+    /// How far the statement has come; at its end `done` is `total`.
+    fn say_progress(&self, done: u64, total: u64, out: &mut Out) {
+        let note = match self.record.steps.last() {
+            Some(last) if done > 0 => {
+                format!(
+                    "loss {:.4}  {} tok/s",
+                    last.loss,
+                    grouped((last.tokens as f64 / last.seconds) as u64)
+                )
+            }
+            _ => String::new(),
+        };
+        let task = self.definition.name.clone();
+        out.emit(Event::Progress(Progress { task, done, total, unit: "steps".into(), note }));
     }
 
     fn last_step(&self, goal: &Goal) -> u64 {

@@ -74,7 +74,7 @@ fn described(form: &Form, name: &str) -> Vec<String> {
                 found.push(text);
             }
         }
-        settings.extend(choices_of(&setting.kind).into_iter().flat_map(|choice| choice.settings));
+        settings.extend(choices_of(&setting.kind).iter().flat_map(|choice| choice.settings));
         index += 1;
     }
     found

@@ -152,7 +152,7 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Mod
     let (origin, config) = match (settings.maybe_text("from"), settings.maybe_choice("init")) {
         (Some(from), None) => {
             let place = checking.place(&settings, "from");
-            match locate(from) {
+            match locate(from, checking) {
                 Ok(found) => found,
                 Err(diagnostic) => {
                     checking.report(diagnostic.at(place));
@@ -275,13 +275,16 @@ fn tokenizer(settings: &Settings, checking: &mut Checking) -> Option<TokenizerOr
 }
 
 /// Where a `from` leads, and the model's configuration if it can be read without fetching anything.
-fn locate(from: &str) -> Result<(ModelOrigin, Option<Config>), Diagnostic> {
+fn locate(from: &str, checking: &Checking) -> Result<(ModelOrigin, Option<Config>), Diagnostic> {
     let path = Path::new(from);
     if path.is_dir() {
         return folder(path);
     }
     if path.is_file() {
         return gguf(path);
+    }
+    if checking.outline.exists(path) {
+        return Ok((ModelOrigin::Folder(path.to_path_buf()), None)); // an earlier statement writes it
     }
     if let Some(sample) = samples::find(from) {
         if sample.kind != samples::SampleKind::Model {
