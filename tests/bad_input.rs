@@ -202,3 +202,10 @@ fn hundreds_of_open_brackets_are_refused_at_once() {
         assert!(ran.stderr.lines().count() < 40, "{}", ran.stderr);
     }
 }
+
+#[test]
+fn a_model_larger_than_the_memory_is_refused_before_it_takes_it() {
+    let folder = Folder::new();
+    let script = "model m { init = random { width = 16384; layers = 2000 } }\ngenerate m \"x\"";
+    refused(&folder.ltune_with(&["-"], script), &["L0208", "is free"]);
+}

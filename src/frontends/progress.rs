@@ -57,6 +57,9 @@ fn fresh(progress: &Progress) -> ProgressBar {
         ProgressBar::with_draw_target(Some(progress.total.max(1)), ProgressDrawTarget::stderr_with_hz(10));
     bar.set_style(style.progress_chars("━╸ ").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
     bar.set_prefix(progress.task.clone());
+    // Work that goes on after an interruption has its time left told from here on.
+    bar.set_position(progress.done);
+    bar.reset_eta();
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

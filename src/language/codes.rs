@@ -92,6 +92,7 @@ pub const DEVICE: &str = "L0204";
 pub const TOKENIZER: &str = "L0205";
 pub const VOCABULARY: &str = "L0206";
 pub const TORCH: &str = "L0207";
+pub const MEMORY: &str = "L0208";
 
 pub const DATA_FILE: &str = "L0301";
 pub const NOTHING_SUPERVISED: &str = "L0302";
@@ -495,6 +496,12 @@ pub const TABLE: &[Code] = &[
         title: "libtorch reports a problem",
         explanation: "An operation of libtorch failed, or its fast path was found inaccurate on this machine and a slower one is used.",
         example: "model base { from = \"smollm2-135m\"; device = cpu }",
+    },
+    Code {
+        code: MEMORY,
+        title: "a model that does not fit the memory",
+        explanation: "The weights alone are larger than the memory that is free, so they are not loaded. bf16 halves them.",
+        example: "model base { from = \"smollm2-135m\"; dtype = bf16 }",
     },
     Code {
         code: DATA_FILE,

@@ -16,8 +16,8 @@ use crate::session::definitions::{
     DataDefinition, DataOrigin, ModelDefinition, ModelOrigin, Precision, TokenizerOrigin,
 };
 use crate::session::{DatasetKey, Session, sentence};
-use crate::torch::device;
 use crate::torch::processor::{self, Processor};
+use crate::torch::{device, memory};
 use crate::units::{Bytes, Seconds, counted, grouped};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -170,6 +170,9 @@ fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic>
         _ => tch::Kind::Float,
     };
     let path = weights_path(model, out)?;
+    if let Some(config) = &model.config {
+        must_fit(model, config.parameter_count(), dtype, device)?;
+    }
     let task = format!("model {}", model.name);
     let cancel = out.cancel.clone();
     let mut observe = |done: u64, total: u64| {
@@ -190,6 +193,33 @@ fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic>
         (_, Some(path)) => load_weights(path, dtype, device, &mut observe).map_err(|error| failed(&error)),
         (_, None) => unreachable!("only random weights have no file"),
     }
+}
+
+/// On the CPU, weights that do not fit the free memory are refused before they take it.
+fn must_fit(
+    model: &ModelDefinition,
+    parameters: u64,
+    dtype: tch::Kind,
+    device: tch::Device,
+) -> Result<(), Diagnostic> {
+    let needed = Bytes(parameters.saturating_mul(if dtype == tch::Kind::BFloat16 { 2 } else { 4 }));
+    let Some(free) =
+        memory::available().map(Bytes).filter(|free| device == tch::Device::Cpu && needed > *free)
+    else {
+        return Ok(());
+    };
+    let diagnostic = Diagnostic::error(
+        codes::MEMORY,
+        format!(
+            "model `{}` takes {needed} in {}, and {free} of memory is free",
+            model.name,
+            dtype_name(dtype)
+        ),
+    );
+    Err(match dtype {
+        tch::Kind::BFloat16 => diagnostic.note("take a smaller model, or free memory"),
+        _ => diagnostic.note("write `dtype = bf16` for half of it, or take a smaller model"),
+    })
 }
 
 /// The folder or file that holds the weights; a sample is fetched when it is not in the cache.
