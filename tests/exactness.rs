@@ -65,3 +65,16 @@ fn the_resolved_experiment_that_a_run_writes_runs_to_the_same_numbers() {
     let second = folder.events(&format!("{script}\nstep a 3"));
     assert_eq!(numbers(&of_type(&first, "step"), "loss"), numbers(&of_type(&second, "step"), "loss"));
 }
+
+#[test]
+fn a_run_that_continues_an_adapter_is_taken_up_like_any_other() {
+    let folder = Folder::new();
+    folder.events(&format!("{RUN}step a 2\nsave a to \"adapter\""));
+    let definitions = RUN.replace("rank = 4; dropout = 0.1", "from = \"adapter\"; dropout = 0.1");
+    let saving = definitions.replace("epochs = 4", "epochs = 4; save_every = 3 steps");
+    let whole = numbers(&of_type(&folder.events(&format!("{definitions}step a 6")), "step"), "loss");
+    let first = folder.events(&format!("{saving}step a 3"));
+    let second = folder.events(&format!("{saving}load a from \"runs/a\"\nstep a 3"));
+    let taken = [first, second].map(|events| numbers(&of_type(&events, "step"), "loss")).concat();
+    assert_eq!(taken, whole);
+}

@@ -11,10 +11,7 @@ pub const STEPS: &[&str] = &["max_steps", "iters"];
 pub const MAX_LEN: &[&str] = &["max_length", "max_seq_length", "sequence_len", "cutoff_len", "max_seq_len"];
 pub const CLIP: &[&str] = &["max_grad_norm", "clip_grad_norm", "max_norm"];
 pub const PACKING: &[&str] = &["sample_packing", "packed"];
-pub const CHECKPOINTING: &[&str] = &["gradient_checkpointing", "checkpoint_activations", "grad_checkpoint"];
 pub const OPTIMIZER: &[&str] = &["optim"];
-pub const SAVE_EVERY: &[&str] = &["save_steps"];
-pub const EVAL_EVERY: &[&str] = &["eval_steps"];
 
 pub const RANK: &[&str] = &["lora_r", "lora_rank", "r"];
 pub const ALPHA: &[&str] = &["lora_alpha"];
@@ -64,10 +61,6 @@ pub const LOSS_ON: &[Translated] = &[
 ];
 const ALL_WHEN_ON: &[(&str, &str)] = &[("on", "all"), ("off", "completion")];
 const COMPLETION_WHEN_ON: &[(&str, &str)] = &[("on", "completion"), ("off", "all")];
-
-/// For `alpha`.
-pub const ALPHA_MISNOMERS: &[(&str, &str)] =
-    &[("scale", "mlx's `scale` is not alpha: write `alpha = 32`; the adapter is scaled by alpha / rank")];
 
 /// For `method`.
 pub const METHOD_MISNOMERS: &[(&str, &str)] = &[

@@ -27,7 +27,7 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Session {
     pub outline: Outline,
-    /// Loaded weights by the hash of what they were loaded from; shared by all runs on them.
+    /// Loaded weights with what they were loaded from; shared by all runs on them.
     bases: Vec<(Rc<ModelDefinition>, Arc<Base>)>,
     tokenizers: Vec<(Rc<ModelDefinition>, Arc<Tokenizer>)>,
     datasets: Vec<(DatasetKey, Arc<Dataset>)>,

@@ -21,9 +21,10 @@ impl Session {
         let (mut trainer, state) =
             checkpoint::read(&checkpoint, run.base.clone(), run.trainer.material().clone(), &origin)
                 .map_err(|error| train_error(name, &error))?;
-        let changed = *trainer.recipe() != run.definition.recipe;
+        let wanted = run.trainer.recipe().clone(); // with an adapter's shape as its folder gives it
+        let changed = *trainer.recipe() != wanted;
         if changed {
-            trainer.amend(run.definition.recipe.clone()).map_err(|error| train_error(name, &error))?;
+            trainer.amend(wanted).map_err(|error| train_error(name, &error))?;
         }
         let step = trainer.step_count();
         run.trainer = trainer;

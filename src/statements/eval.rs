@@ -11,6 +11,7 @@ use crate::language::value::Settings;
 use crate::session::definitions::DataDefinition;
 use crate::session::run::measure;
 use crate::session::{Session, Subject, sentence};
+use crate::statements::run::one_run;
 use crate::statements::{Action, Check, Checking, Statement};
 use std::rc::Rc;
 
@@ -140,10 +141,8 @@ impl Eval {
 
 fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
     let name = settings.word("name").to_string();
-    if let Some(run) = checking.outline.run(&name) {
-        if run.family.is_some() {
-            crate::statements::run::trainable(&renamed(&settings), checking)?;
-        }
+    if checking.outline.run(&name).is_some() {
+        one_run(&name, checking.place(&settings, "name"), checking)?;
         checking.outline.name_run(&name);
     }
     let (data, part) = match settings.maybe_part("on") {
@@ -167,13 +166,4 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
         batch: settings.integer("batch") as usize,
         metrics: settings.words("metrics"),
     }))
-}
-
-/// The same settings with the run under the name that training verbs use.
-fn renamed(settings: &Settings) -> Settings {
-    let mut renamed = settings.clone();
-    if let Some(name) = renamed.remove("name") {
-        renamed.insert("run", name.value, name.origin);
-    }
-    renamed
 }

@@ -8,8 +8,6 @@ use crate::language::scope::NameKind;
 use crate::language::value::Settings;
 use crate::model::config::Config;
 use crate::model::load::read_config;
-use crate::model::lora::LoraSettings;
-use crate::model::peft;
 use crate::session::definitions::{ModelDefinition, Precision, TuneDefinition};
 use crate::session::record::method_text;
 use crate::session::run::train_error;
@@ -17,7 +15,6 @@ use crate::session::{Session, load, sentence};
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::train::material::Material;
 use crate::train::plan::{Plan, plan};
-use crate::train::recipe::{Method, Recipe};
 use crate::units::{Bytes, counted, grouped};
 
 pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Verb(check) };
@@ -53,8 +50,8 @@ impl Action for Show {
         let dataset = session.dataset(&tune.data, &tune.model, out)?;
         let material = Material::new(&dataset, &tune.data.specification, PartName::Train);
         let bytes = weight_bytes(&tune.model)?;
-        let planned = plan(&config, bytes, &material, &resolved(&tune)?)
-            .map_err(|error| train_error(&tune.name, &error))?;
+        let planned =
+            plan(&config, bytes, &material, &tune.recipe).map_err(|error| train_error(&tune.name, &error))?;
         out.emit(Event::Table(table(&tune, &planned)));
         out.emit(Event::Table(memory(&planned)));
         Ok(())
@@ -79,17 +76,6 @@ fn weight_bytes(model: &ModelDefinition) -> Result<u64, Diagnostic> {
             .is_cuda(),
     };
     Ok(if two { 2 } else { 4 })
-}
-
-/// The recipe with the adapter's shape as the folder that it continues gives it.
-fn resolved(tune: &TuneDefinition) -> Result<Recipe, Diagnostic> {
-    let mut recipe = tune.recipe.clone();
-    if let Method::Lora { settings, from: Some(from) } = &mut recipe.method {
-        let (found, _) = peft::read_folder(from)
-            .map_err(|error| Diagnostic::error(codes::MODEL_FILE, sentence(&error)))?;
-        *settings = LoraSettings { dropout: settings.dropout, ..found };
-    }
-    Ok(recipe)
 }
 
 fn table(tune: &TuneDefinition, plan: &Plan) -> Table {

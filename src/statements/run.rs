@@ -1,6 +1,6 @@
 //! `run [run] [until …]`: trains to the planned end, or until something is so.
 
-use crate::events::{Diagnostic, Out};
+use crate::events::{Diagnostic, Out, Span};
 use crate::language::codes;
 use crate::language::schema::{Bounds, Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
@@ -10,7 +10,6 @@ use crate::session::folder::RunFolder;
 use crate::session::run::Goal;
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::units::{Unit, counted};
-use std::path::PathBuf;
 
 pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Verb(check) };
 
@@ -86,30 +85,27 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
         }
         Some(other) => unreachable!("the schema promises a stretch or a condition, found {other:?}"),
     };
-    checking.outline.write(RunFolder::path_of(&run));
     Some(Box::new(Train { run, goal, resume: settings.flag("resume") }))
 }
 
 /// The run that a training verb names: one that can be trained, which will have steps from here on.
 pub fn trainable(settings: &Settings, checking: &mut Checking) -> Option<String> {
     let name = settings.word("run").to_string();
-    let tune = checking.outline.run(&name)?;
-    if let Some(family) = &tune.family {
-        let place = checking.place(settings, "run");
-        checking.report(
-            Diagnostic::error(
-                codes::FAMILY,
-                format!(
-                    "`{name}` is a family of {}, not one run",
-                    counted(family.members.len() as u64, "member")
-                ),
-            )
+    one_run(&name, checking.place(settings, "run"), checking)?;
+    checking.outline.start(&name);
+    checking.outline.write(RunFolder::path_of(&name));
+    Some(name)
+}
+
+/// Refuses a family where one run is needed.
+pub fn one_run(name: &str, place: Span, checking: &mut Checking) -> Option<()> {
+    let tune = checking.outline.run(name)?;
+    let Some(family) = &tune.family else { return Some(()) };
+    let members = counted(family.members.len() as u64, "member");
+    checking.report(
+        Diagnostic::error(codes::FAMILY, format!("`{name}` is a family of {members}, not one run"))
             .at(place)
             .note(format!("`plan {name}` lists them; give one value for each setting to train")),
-        );
-        return None;
-    }
-    checking.outline.start(&name);
-    checking.outline.write(PathBuf::from("runs").join(&name));
-    Some(name)
+    );
+    None
 }

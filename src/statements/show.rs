@@ -188,8 +188,3 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
     }
     Some(Box::new(Show(name)))
 }
-
-/// The schema of a form's setting, for other statements that show it.
-pub fn setting_of(form: &'static Form, name: &str) -> Option<&'static Setting> {
-    form.setting(name)
-}
