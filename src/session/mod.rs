@@ -8,6 +8,7 @@ pub mod outline;
 pub mod record;
 pub mod resume;
 pub mod run;
+pub mod timeline;
 
 use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
