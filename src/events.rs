@@ -1,8 +1,9 @@
 //! The only way out: everything a run prints, saves or sends is an `Event`; front ends are sinks.
 
 use serde::Serialize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Which text a span points into: an index into `Sources`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -177,6 +178,20 @@ pub struct Step {
     pub planned: u64,
 }
 
+/// A run went to another place in its time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Move {
+    pub run: String,
+    /// `undo`, `redo` or `goto`.
+    pub verb: String,
+    /// The steps it was at and is at.
+    pub from: u64,
+    pub to: u64,
+    /// What was taken back beside steps; may be empty.
+    pub note: String,
+    pub seconds: f64,
+}
+
 /// The held-out numbers of a model or a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
@@ -324,6 +339,7 @@ pub enum Event {
     },
     Table(Table),
     Step(Step),
+    Move(Move),
     Eval(Evaluation),
     Generation(Generation),
     Progress(Progress),
@@ -354,26 +370,46 @@ pub trait Sink {
 
 /// Asks the work under way to stop; shared with signal handlers and front ends.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicU8>);
+pub struct Cancel(Arc<Asked>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    level: AtomicU8,
+    last: Mutex<Option<Instant>>,
+}
 
 impl Cancel {
-    /// First call: stop at the next whole step. Second: abort the step.
+    /// A second request within this time means: now.
+    pub const WINDOW: Duration = Duration::from_secs(2);
+
+    /// Asks to stop at the next whole step; asked again within two seconds, to abort the step.
     pub fn request(&self) {
-        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |level| Some((level + 1).min(2)));
+        self.request_at(Instant::now());
+    }
+
+    fn request_at(&self, now: Instant) {
+        // A lock that a panicking thread left is as good as any: it holds a time and no more.
+        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = last.is_some_and(|before| now.duration_since(before) <= Cancel::WINDOW);
+        *last = Some(now);
+        self.0
+            .level
+            .store(if again { 2 } else { self.0.level.load(Ordering::SeqCst).max(1) }, Ordering::SeqCst);
     }
 
     /// Stop at the next boundary that keeps everything.
     pub fn stop(&self) -> bool {
-        self.0.load(Ordering::SeqCst) >= 1
+        self.0.level.load(Ordering::SeqCst) >= 1
     }
 
     /// Stop now; what is not whole is dropped.
     pub fn abort(&self) -> bool {
-        self.0.load(Ordering::SeqCst) >= 2
+        self.0.level.load(Ordering::SeqCst) >= 2
     }
 
     pub fn clear(&self) {
-        self.0.store(0, Ordering::SeqCst);
+        self.0.level.store(0, Ordering::SeqCst);
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -428,5 +464,15 @@ mod tests {
         assert!(cancel.abort());
         cancel.clear();
         assert!(!cancel.stop());
+    }
+
+    #[test]
+    fn a_second_cancel_after_two_seconds_is_a_first_one_again() {
+        let (cancel, now) = (Cancel::default(), Instant::now());
+        cancel.request_at(now);
+        cancel.request_at(now + Duration::from_secs(3));
+        assert!(cancel.stop() && !cancel.abort());
+        cancel.request_at(now + Duration::from_secs(4));
+        assert!(cancel.abort());
     }
 }

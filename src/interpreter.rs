@@ -1,16 +1,17 @@
 //! Checks a whole script or cell, then runs it, statement by statement; everything it says is an event.
 
-use crate::events::{Diagnostic, Out, SourceId, Span};
+use crate::events::{Diagnostic, Event, Out, SourceId, Span};
 use crate::language::blocks::{choices_of, find_setting};
 use crate::language::check::{check_definition, check_verb, parse_setting, unknown_statement, unusable_name};
 use crate::language::codes;
 use crate::language::evaluate::evaluate;
 use crate::language::parse::parse;
-use crate::language::schema::{Form, FormKind};
+use crate::language::schema::{Form, FormKind, Role, Setting};
 use crate::language::scope::{NameKind, Scope};
 use crate::language::tree::{self, StatementKind};
 use crate::language::value::{Origin, Resolved, Settings, Value};
 use crate::session::Session;
+use crate::session::journal::Ending;
 use crate::session::outline::Outline;
 use crate::statements::{self, Action, Check, Checking};
 use crate::torch::{gradient, message};
@@ -74,11 +75,18 @@ pub struct Interpreter {
 struct Checked {
     action: Box<dyn Action>,
     span: Span,
+    /// As it is written in a journal, with every name it stands for.
+    text: String,
+    role: Role,
+    /// The models, data and runs that it names.
+    names: Vec<String>,
 }
 
 impl Interpreter {
     pub fn new(out: Out) -> Interpreter {
-        Interpreter { session: Session::default(), out, keep_going: false, assignments: vec![] }
+        let mut session = Session::default();
+        session.settle = Some(statements::set::settle);
+        Interpreter { session, out, keep_going: false, assignments: vec![] }
     }
 
     pub fn into_out(self) -> Out {
@@ -94,8 +102,9 @@ impl Interpreter {
     pub fn run(&mut self, units: Vec<Unit>) -> Outcome {
         let Some(checked) = self.checked(units) else { return Outcome::Rejected };
         let mut outcome = Outcome::Done;
+        self.session.rounds.clear();
         for statement in checked {
-            let result = self.run_one(&statement);
+            let result = self.run_logged(&statement);
             if self.out.cancel.stop() {
                 if let Err(diagnostic) = result {
                     self.out.diagnostic(placed(diagnostic, statement.span));
@@ -111,6 +120,19 @@ impl Interpreter {
             }
         }
         outcome
+    }
+
+    /// Runs a statement and writes into the journal what it did.
+    fn run_logged(&mut self, statement: &Checked) -> Result<(), Diagnostic> {
+        let before = self.session.places();
+        let result = self.run_one(statement);
+        let ending = match &result {
+            Err(_) => Ending::Failed,
+            Ok(()) if self.out.cancel.stop() => Ending::Interrupted,
+            Ok(()) => Ending::Done,
+        };
+        self.session.log(&statement.text, statement.role, ending, &statement.names, &before);
+        result
     }
 
     fn run_one(&mut self, statement: &Checked) -> Result<(), Diagnostic> {
@@ -189,31 +211,103 @@ impl Checker<'_> {
                 let kind = kind_of(found.form.name);
                 let fine = self.free(name, kind);
                 if let Some(mut settings) = settings
-                    && self.assign(found.form, &name.node, &mut settings)
+                    && let Some(assigned) = self.assign(found.form, &name.node, &mut settings)
                     && fine
                 {
-                    self.act(span, |checking| check(&name.node, settings, checking));
+                    let text = match assigned {
+                        Assigned::Nothing => self.out.sources.text(span).to_string(),
+                        // What the command line changed is nowhere in the text.
+                        Assigned::Something => {
+                            format!(
+                                "{} {} {{\n  {}\n}}",
+                                noun.node,
+                                name.node,
+                                settings.given().to_ltune("\n  ")
+                            )
+                        }
+                    };
+                    self.act(span, text, found.form.role, vec![], |checking| {
+                        check(&name.node, settings, checking)
+                    });
                 }
                 self.outline.define_broken(&name.node, kind);
             }
-            StatementKind::Repeat { count, .. } => {
-                self.diagnostics.push(
-                    Diagnostic::error(codes::NOT_YET, "`repeat` does not run yet")
-                        .at(count.span)
-                        .note("write the statements one after the other"),
-                );
-            }
+            StatementKind::Repeat { count, body, .. } => self.repeat(count, body, folder),
             StatementKind::Verb(verb) => {
                 let Some(found) = self.find(&verb.word, FormKind::Verb) else { return };
                 let Check::Verb(check) = found.check else { return };
                 let settings = check_verb(found.form, verb, &self.outline, &mut self.diagnostics);
                 let Some(settings) = settings else { return };
-                self.act(span, |checking| check(settings, checking));
+                let text = self.spelled_out(found.form, verb, &settings, span);
+                let names = settings.names().into_iter().map(|(name, _)| name.to_string()).collect();
+                self.act(span, text, found.form.role, names, |checking| check(settings, checking));
             }
         }
     }
 
-    fn act(&mut self, span: Span, check: impl FnOnce(&mut Checking) -> Option<Box<dyn Action>>) {
+    /// The text of a verb with the names that it leaves to the context, which may be another one on replay.
+    fn spelled_out(&self, form: &Form, verb: &tree::Verb, settings: &Settings, span: Span) -> String {
+        let text = self.out.sources.text(span);
+        let implied = |setting: &Setting| -> Option<String> {
+            let resolved = settings.resolved(setting.name).filter(|found| found.origin == Origin::Default)?;
+            let names: Vec<&str> = match &resolved.value {
+                Value::Name(name) => vec![name],
+                Value::List(values) => values.iter().filter_map(Value::as_name).collect(),
+                _ => vec![],
+            };
+            (!names.is_empty()).then(|| names.join(", "))
+        };
+        let at_word =
+            form.positional.iter().find_map(implied).map_or(String::new(), |name| format!(" {name}"));
+        let clauses = form.clauses.iter().filter_map(|clause| Some((clause.word, implied(&clause.setting)?)));
+        let at_end: String = clauses.map(|(word, name)| format!(" {word} {name}")).collect();
+        let word_end = (verb.word.span.end - span.start) as usize;
+        let block = verb.block.as_ref().map_or(text.len(), |block| (block.span.start - span.start) as usize);
+        let (head, rest) = text.split_at(word_end);
+        let (middle, block) = rest.split_at(block - word_end);
+        let block = if block.is_empty() { String::new() } else { format!(" {block}") };
+        format!("{head}{at_word}{}{at_end}{block}", middle.trim_end())
+    }
+
+    /// Checks the rounds as if they were written out, and says the same thing once.
+    fn repeat(&mut self, count: &tree::Expr, body: &[tree::Statement], folder: &Path) {
+        const MOST: i64 = 10_000;
+        let rounds = match evaluate(count, &self.outline) {
+            Ok(Value::Integer(rounds)) if (1..=MOST).contains(&rounds) => rounds as u64,
+            Ok(other) => {
+                let found = other.described();
+                let message = format!("`repeat` takes a whole number from 1 to {MOST}, not {found}");
+                return self.diagnostics.push(Diagnostic::error(codes::OUT_OF_RANGE, message).at(count.span));
+            }
+            Err(diagnostic) => return self.diagnostics.push(diagnostic),
+        };
+        for round in 1..=rounds {
+            self.talk(Box::new(Round { round, rounds }), count.span);
+            let before = self.diagnostics.len();
+            body.iter().for_each(|statement| self.statement(statement, folder));
+            let found = self.diagnostics.split_off(before);
+            let failed = found.iter().any(Diagnostic::is_error);
+            let new = found.into_iter().filter(|found| !self.diagnostics.contains(found)).collect::<Vec<_>>();
+            self.diagnostics.extend(new);
+            if failed {
+                return;
+            }
+        }
+        self.talk(Box::new(Rounds { rounds }), count.span);
+    }
+
+    fn talk(&mut self, action: Box<dyn Action>, span: Span) {
+        self.checked.push(Checked { action, span, text: String::new(), role: Role::Talks, names: vec![] });
+    }
+
+    fn act(
+        &mut self,
+        span: Span,
+        text: String,
+        role: Role,
+        names: Vec<String>,
+        check: impl FnOnce(&mut Checking) -> Option<Box<dyn Action>>,
+    ) {
         let before = self.diagnostics.len();
         let mut checking = Checking { outline: &mut self.outline, span, diagnostics: &mut self.diagnostics };
         let action = check(&mut checking);
@@ -223,7 +317,7 @@ impl Checker<'_> {
                 *diagnostic = placed(diagnostic.clone(), span);
             }
         }
-        self.checked.extend(action.map(|action| Checked { action, span }));
+        self.checked.extend(action.map(|action| Checked { action, span, text, role, names }));
     }
 
     fn find(
@@ -251,8 +345,9 @@ impl Checker<'_> {
                     return;
                 }
                 self.outline.define_variable(&name.node, value.clone());
-                let action = Bind { name: name.node.clone(), value };
-                self.checked.push(Checked { action: Box::new(action), span });
+                let action = Box::new(Bind { name: name.node.clone(), value });
+                let text = self.out.sources.text(span).to_string();
+                self.checked.push(Checked { action, span, text, role: Role::Binds, names: vec![] });
             }
         }
     }
@@ -274,8 +369,9 @@ impl Checker<'_> {
         same
     }
 
-    fn assign(&mut self, form: &'static Form, name: &str, settings: &mut Settings) -> bool {
-        let mut fine = true;
+    /// Puts in what the command line says of this name; `None` when something of it is wrong.
+    fn assign(&mut self, form: &'static Form, name: &str, settings: &mut Settings) -> Option<Assigned> {
+        let mut assigned = Some(Assigned::Nothing);
         for (index, assignment) in self.assignments.iter().enumerate() {
             if assignment.name != name {
                 continue;
@@ -283,12 +379,15 @@ impl Checker<'_> {
             self.used[index] = true;
             let Assignment { name, setting, value } = assignment;
             let source = self.out.sources.add(format!("--set {name}.{setting}"), value.clone());
-            if let Err(diagnostics) = assign(form, settings, setting, value, source, &self.outline) {
-                self.diagnostics.extend(diagnostics);
-                fine = false;
+            match assign(form, settings, setting, value, source, &self.outline) {
+                Ok(()) => assigned = assigned.map(|_| Assigned::Something),
+                Err(diagnostics) => {
+                    self.diagnostics.extend(diagnostics);
+                    assigned = None;
+                }
             }
         }
-        fine
+        assigned
     }
 
     fn unused_assignments(&mut self) {
@@ -375,6 +474,40 @@ fn kind_of(noun: &str) -> NameKind {
         "model" => NameKind::Model,
         "data" => NameKind::Data,
         _ => NameKind::Run,
+    }
+}
+
+/// Whether the command line changed something in a definition.
+enum Assigned {
+    Nothing,
+    Something,
+}
+
+/// The beginning of a round of `repeat`.
+struct Round {
+    round: u64,
+    rounds: u64,
+}
+
+impl Action for Round {
+    fn run(&self, session: &mut Session, out: &mut Out) -> Result<(), Diagnostic> {
+        session.begin_round();
+        out.note(format!("round {} of {}", self.round, self.rounds));
+        Ok(())
+    }
+}
+
+/// The end of a `repeat`.
+struct Rounds {
+    rounds: u64,
+}
+
+impl Action for Rounds {
+    fn run(&self, session: &mut Session, out: &mut Out) -> Result<(), Diagnostic> {
+        if let Some(table) = session.rounds_table(self.rounds as usize) {
+            out.emit(Event::Table(table));
+        }
+        Ok(())
     }
 }
 

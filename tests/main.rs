@@ -11,3 +11,4 @@ mod readme;
 mod reference;
 mod rooms;
 mod schema;
+mod timeline;

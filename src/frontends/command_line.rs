@@ -38,6 +38,9 @@ pub struct CommandLine {
     code: Vec<String>,
     #[command(flatten)]
     options: Options,
+    /// Pass over steps that checkpoints of the same experiment hold, and go on from the last one
+    #[arg(long)]
+    resume: bool,
     /// Go on with the next statement when one fails (the exit code is still 1)
     #[arg(long)]
     keep_going: bool,
@@ -139,6 +142,7 @@ impl CommandLine {
         interrupt_on_signal(&out.cancel);
         let mut interpreter = Interpreter::new(out);
         interpreter.keep_going = self.keep_going;
+        interpreter.session.resuming = self.resume;
         interpreter.assignments = assignments;
         exit_code(interpreter.run(units))
     }

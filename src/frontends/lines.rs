@@ -1,6 +1,6 @@
 //! One event as one line or a few: what a person reads of a step, an evaluation, a generation.
 
-use crate::events::{Evaluation, Generation, Step};
+use crate::events::{Evaluation, Generation, Move, Step};
 use crate::frontends::color::Look;
 use crate::plot::ticks::{measured, number};
 use crate::units::{Seconds, counted, grouped};
@@ -19,6 +19,15 @@ pub fn step(step: &Step) -> String {
         grouped(step.tokens),
         Seconds(step.seconds).to_string(),
     )
+}
+
+/// `undo a: step 20 → 15  0.02 s`
+pub fn moved(moved: &Move, look: &Look) -> String {
+    let Move { run, verb, from, to, note, seconds } = moved;
+    let arrow = if look.unicode { "→" } else { "->" };
+    let place = if from == to { format!("at step {to}") } else { format!("step {from} {arrow} {to}") };
+    let note = if note.is_empty() { String::new() } else { format!(", {note}") };
+    format!("{verb} {run}: {place}{note}  {}", Seconds(*seconds))
 }
 
 /// `eval a (step 20) on wiki  loss 3.2109  perplexity 24.80  token accuracy 41.2 %  5 120 tok  2.31 s`

@@ -170,6 +170,7 @@ impl Sink for ScriptSink {
             Event::Piece { text } => self.piece(text),
             Event::Table(table) => self.print_block(&tables::table(table, &self.out.look)),
             Event::Step(step) => self.step(step),
+            Event::Move(moved) => self.remark(&lines::moved(moved, &self.out.look)),
             Event::Eval(evaluation) => self.evaluation(evaluation),
             Event::Generation(generation) => self.generation(generation),
             Event::Progress(progress) => self.progress(progress),

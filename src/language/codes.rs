@@ -121,6 +121,10 @@ pub const GENERATION: &str = "L0415";
 pub const NO_ADAPTER: &str = "L0416";
 pub const CONDITIONS: &str = "L0417";
 
+pub const NOTHING_TO_UNDO: &str = "L0418";
+pub const NO_SUCH_STEP: &str = "L0419";
+pub const KEPT: &str = "L0420";
+
 pub const MISSING_FILE: &str = "L0501";
 pub const FILE: &str = "L0502";
 pub const SAMPLE: &str = "L0503";
@@ -652,6 +656,24 @@ pub const TABLE: &[Code] = &[
         title: "a run is taken up under other conditions",
         explanation: "Bit-equal continuation is promised for the same binary, libtorch, processor kind, thread count and math mode. Something of these differs; the checkpoint itself is restored exactly.",
         example: "load a from \"runs/a\"",
+    },
+    Code {
+        code: NOTHING_TO_UNDO,
+        title: "nothing to take back",
+        explanation: "`undo` takes back what a statement of this session did to the run, and `redo` the last `undo` as long as nothing was done in between. `history a` lists what happened, and `goto a 0` reaches the beginning in any case.",
+        example: "step a 10\nundo a",
+    },
+    Code {
+        code: NO_SUCH_STEP,
+        title: "a step that the run was never at",
+        explanation: "`goto`, `undo` and `fork … at` go to steps that were taken: on the way to where the run is, or on the way that it left by going back. `step` goes on to new ones.",
+        example: "step a 40\ngoto a 20",
+    },
+    Code {
+        code: KEPT,
+        title: "a setting that a live run keeps",
+        explanation: "Model, data, seed, rows a step, the kind of optimizer, and rank and targets of adapters decide what a run is: changing them under its steps would make its numbers mean nothing. A fork at step 0 begins anew with the change beside it; so does another `tune`.",
+        example: "fork a as c at 0 { method = lora { rank = 32 } }",
     },
     Code {
         code: MISSING_FILE,

@@ -40,6 +40,8 @@ pub struct Form {
     pub settings: &'static [Setting],
     /// Whether the block describes a whole thing or changes one.
     pub fill: Fill,
+    /// What a journal of the session makes of it.
+    pub role: Role,
 }
 
 impl Form {
@@ -54,11 +56,12 @@ impl Form {
         clauses: &[],
         settings: &[],
         fill: Fill::Defaults,
+        role: Role::Binds,
     };
     /// A noun to fill in: `Form { name: "model", …, ..Form::NOUN }`.
     pub const NOUN: Form = Form { kind: FormKind::Noun, ..Form::EMPTY };
     /// A verb to fill in.
-    pub const VERB: Form = Form { kind: FormKind::Verb, ..Form::EMPTY };
+    pub const VERB: Form = Form { kind: FormKind::Verb, role: Role::Looks, ..Form::EMPTY };
     /// A construct of the language to fill in: `let`, `include`, `repeat`, `ltune`.
     pub const LANGUAGE: Form = Form::EMPTY;
 
@@ -79,6 +82,23 @@ pub enum FormKind {
     Noun,
     Verb,
     Language,
+}
+
+/// What a statement is to a journal of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It defines, loads, drops or renames: kept in its place.
+    Binds,
+    /// It makes a run from a run.
+    Forks,
+    /// It takes a run forward: written as long as what is left of it.
+    Trains,
+    /// It goes through a run's time: left out, since what it took back is left out.
+    Moves,
+    /// It looks at models and runs: kept where what it looked at is kept.
+    Looks,
+    /// It speaks of the session or the language: left out.
+    Talks,
 }
 
 /// What a checked block holds beside the settings that were written.

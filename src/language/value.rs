@@ -89,6 +89,14 @@ impl Value {
         }
     }
 
+    /// The name, when it is one.
+    pub fn as_name(&self) -> Option<&str> {
+        match self {
+            Value::Name(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// What sort of value it is, with its article and without its digits: `a share`, `a number of steps`.
     pub fn sort(&self) -> String {
         match self {
@@ -303,6 +311,35 @@ impl Settings {
 
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Only what a person chose, inside of choices too.
+    pub fn given(&self) -> Settings {
+        let mut given = Settings::new();
+        for (name, resolved) in self.iter().filter(|(name, _)| self.is_given(name)) {
+            let value = match &resolved.value {
+                Value::Choice { word, settings } => {
+                    Value::Choice { word: word.clone(), settings: settings.given() }
+                }
+                other => other.clone(),
+            };
+            given.place(name.to_string(), Resolved { value, ..resolved.clone() });
+        }
+        given
+    }
+
+    /// The names of models, data and runs that stand in it, and where a default put them.
+    pub fn names(&self) -> Vec<(&str, Origin)> {
+        fn collect<'a>(value: &'a Value, origin: Origin, found: &mut Vec<(&'a str, Origin)>) {
+            match value {
+                Value::Name(name) => found.push((name, origin)),
+                Value::List(values) => values.iter().for_each(|value| collect(value, origin, found)),
+                _ => {}
+            }
+        }
+        let mut found = vec![];
+        self.iter().for_each(|(_, resolved)| collect(&resolved.value, resolved.origin, &mut found));
+        found
     }
 
     /// Whether a person chose the value, in whatever way.

@@ -49,10 +49,26 @@ impl RunFolder {
         self.metrics.append(entry).map(|_| ()).map_err(|error| file(&error))
     }
 
-    /// Begins a branch of the metrics: what follows goes on from `step`.
-    pub fn turn(&mut self, event: &str, step: u64) -> Result<(), Diagnostic> {
-        let parent = self.metrics.branch();
+    /// The branch of the metrics that rows are written to.
+    pub fn branch(&self) -> u64 {
+        self.metrics.branch()
+    }
+
+    /// Begins a branch of the metrics: what follows goes on from `step` of the branch `parent`.
+    pub fn turn(&mut self, event: &str, parent: u64, step: u64) -> Result<(), Diagnostic> {
         self.metrics.turn(event, parent, step).map(|_| ()).map_err(|error| file(&error))
+    }
+
+    /// Takes the folder to where a run of this name lives; an older one there is moved aside.
+    pub fn rename(&mut self, name: &str, out: &mut Out) -> Result<(), Diagnostic> {
+        let path = RunFolder::path_of(name);
+        if path.exists() {
+            let aside = move_aside(&path)?;
+            out.note(format!("an older `{}` is now `{}`", path.display(), aside.display()));
+        }
+        std::fs::rename(&self.path, &path).map_err(|error| failed(&path, &error))?;
+        self.path = path;
+        Ok(())
     }
 
     pub fn checkpoint(&self, step: u64) -> PathBuf {

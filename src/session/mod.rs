@@ -3,23 +3,32 @@
 pub mod curves;
 pub mod definitions;
 pub mod folder;
+pub mod fork;
+pub mod held;
+pub mod journal;
+pub mod lineage;
 pub mod load;
 pub mod outline;
 pub mod record;
 pub mod resume;
+pub mod rounds;
 pub mod run;
 pub mod timeline;
+pub mod training;
 
 use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
 use crate::events::{Diagnostic, Out};
 use crate::language::codes;
+use crate::language::value::Settings;
 use crate::model::base::Base;
 use crate::model::llama::Policy;
 use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinition, same};
+use crate::session::journal::Journal;
 use crate::session::outline::{Outline, Thing};
 use crate::session::run::Run;
 use crate::torch::processor::Processor;
+use crate::train::recipe::Recipe;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,7 +44,23 @@ pub struct Session {
     pub runs: BTreeMap<String, Run>,
     /// Threads and math, once they are chosen.
     processor: Option<Processor>,
+    /// What was done, for `journal`.
+    pub journal: Journal,
+    /// `--resume`: steps that a checkpoint holds are passed over.
+    pub resuming: bool,
+    /// How a statement that changes settings is read again from a checkpoint.
+    pub settle: Option<Settle>,
+    /// Where each run was when a round of `repeat` began.
+    pub rounds: Vec<Round>,
+    /// Runs that have begun.
+    begun: u64,
 }
+
+/// From the settings before it, the verb and what followed the run's name to the settings after it.
+pub type Settle = fn(&Settings, &str, &str) -> Option<(Settings, Recipe)>;
+
+/// The step of each run and how often it had been evaluated.
+pub type Round = BTreeMap<String, (u64, usize)>;
 
 /// Data becomes examples through a tokenizer: the same rows under another one are other examples.
 #[derive(Clone, PartialEq)]
@@ -120,10 +145,7 @@ impl Session {
                         run.trainer.step_count()
                     ),
                 )
-                .note(format!(
-                    "give the new fine-tune another name, such as `tune {}2 {{ … }}`",
-                    tune.name
-                )));
+                .note(ways_on(&tune.name)));
             }
         }
         self.runs.remove(&tune.name);
@@ -138,6 +160,24 @@ impl Session {
         ));
         self.outline.define_run(tune);
         Ok(())
+    }
+
+    /// A number that no other run of the session has.
+    fn next_id(&mut self) -> u64 {
+        self.begun += 1;
+        self.begun
+    }
+
+    /// Lets checks see the settings that are in force on a run now.
+    pub fn publish(&mut self, name: &str) {
+        let Some(run) = self.runs.get(name) else { return };
+        let now = (run.settings().clone(), run.trainer.recipe().clone());
+        self.outline.change_run(name, Some(now));
+        self.outline.name_run(name);
+    }
+
+    fn settle(&self, settings: &Settings, verb: &str, tail: &str) -> Option<(Settings, Recipe)> {
+        self.settle.and_then(|settle| settle(settings, verb, tail))
     }
 
     /// The definition of a run that is known to the outline.
@@ -186,6 +226,14 @@ impl Session {
             _ => Err(unbound(name)),
         }
     }
+}
+
+/// What to do instead of describing a run anew that has taken steps.
+pub fn ways_on(name: &str) -> String {
+    format!(
+        "`set {name} {{ … }}` changes it from here on, `fork {name} as {name}2 {{ … }}` goes on beside it, \
+         and `drop {name}` makes the name free"
+    )
 }
 
 fn unbound(name: &str) -> Diagnostic {

@@ -2,9 +2,10 @@
 //! line 3 before anything runs.
 
 use crate::language::scope::{NameKind, Scope};
-use crate::language::value::Value;
+use crate::language::value::{Settings, Value};
 use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinition};
-use std::collections::BTreeSet;
+use crate::train::recipe::Recipe;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -38,6 +39,8 @@ pub struct Outline {
     last_run: Option<String>,
     /// Runs that have taken steps by now, or will have by the place the check has come to.
     started: BTreeSet<String>,
+    /// Runs whose settings were changed since their definition; `None` where only running can tell to what.
+    changed: BTreeMap<String, Option<(Settings, Recipe)>>,
     written: BTreeSet<PathBuf>,
 }
 
@@ -85,6 +88,7 @@ impl Outline {
 
     pub fn define_run(&mut self, tune: TuneDefinition) {
         let name = tune.name.clone();
+        self.changed.remove(&name);
         self.put(&name, Thing::Run(Rc::new(tune)));
         self.last_run = Some(name);
     }
@@ -102,6 +106,43 @@ impl Outline {
     /// The run that a statement names is the one that later statements mean.
     pub fn name_run(&mut self, name: &str) {
         self.last_run = Some(name.to_string());
+    }
+
+    /// The settings of a run as they are by now; `None` where only running can tell.
+    pub fn settings_of(&self, run: &str) -> Option<(Settings, Recipe)> {
+        match self.changed.get(run) {
+            Some(changed) => changed.clone(),
+            None => self.run(run).map(|tune| (tune.settings.clone(), tune.recipe.clone())),
+        }
+    }
+
+    /// A statement changes the settings of a run; `None` when only running can tell to what.
+    pub fn change_run(&mut self, run: &str, changed: Option<(Settings, Recipe)>) {
+        self.changed.insert(run.to_string(), changed);
+    }
+
+    /// The name stands for nothing any more.
+    pub fn remove(&mut self, name: &str) {
+        self.things.retain(|(known, _)| known != name);
+        self.started.remove(name);
+        self.changed.remove(name);
+        if self.last_run.as_deref() == Some(name) {
+            self.last_run = None;
+        }
+    }
+
+    /// The run has another name, and is otherwise as it was.
+    pub fn rename_run(&mut self, name: &str, renamed: TuneDefinition) {
+        let new = renamed.name.clone();
+        let (changed, started) = (self.changed.remove(name), self.started.contains(name));
+        self.remove(name);
+        self.define_run(renamed);
+        if let Some(changed) = changed {
+            self.changed.insert(new.clone(), changed);
+        }
+        if started {
+            self.started.insert(new);
+        }
     }
 
     /// A statement makes the run take steps.

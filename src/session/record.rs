@@ -5,7 +5,9 @@ use crate::session::definitions::TuneDefinition;
 use crate::session::folder::Experiment;
 use crate::session::run::Run;
 use crate::train::checkpoint::Conditions;
+use crate::train::metrics::Entry;
 use crate::train::recipe::Method;
+use crate::train::watch::Judged;
 use serde_json::json;
 
 /// The living branch of a run: its steps and evaluations, in order.
@@ -13,6 +15,52 @@ use serde_json::json;
 pub struct Record {
     pub steps: Vec<Step>,
     pub evaluations: Vec<Evaluation>,
+}
+
+impl Record {
+    /// What of it came up to this step, as the record of a run of that name.
+    pub fn until(&self, step: u64, run: &str) -> Record {
+        let mut until = Record {
+            steps: self.steps.iter().filter(|known| known.step <= step).cloned().collect(),
+            evaluations: self.evaluations.iter().filter(|known| known.step <= Some(step)).cloned().collect(),
+        };
+        until.steps.iter_mut().for_each(|step| step.run = run.to_string());
+        until.evaluations.iter_mut().for_each(|evaluation| evaluation.model = run.to_string());
+        until
+    }
+
+    /// Evaluations on the validation part, which early stopping and `keep_best` go by.
+    pub fn judged(&self, validation: &str) -> Vec<Judged> {
+        let ours = self.evaluations.iter().filter(|evaluation| evaluation.data == validation);
+        ours.filter_map(|evaluation| Some(Judged { step: evaluation.step?, loss: evaluation.loss })).collect()
+    }
+}
+
+/// A step as a row of the metrics.
+pub fn step_entry(step: &Step) -> Entry {
+    Entry::Step {
+        step: step.step,
+        loss: step.loss,
+        lr: step.lr,
+        grad_norm: step.grad_norm,
+        tokens: step.tokens,
+        seconds: step.seconds,
+        epoch: step.epoch,
+    }
+}
+
+/// An evaluation as a row of the metrics.
+pub fn evaluation_entry(evaluation: &Evaluation) -> Entry {
+    Entry::Eval {
+        step: evaluation.step.unwrap_or(0),
+        data: evaluation.data.clone(),
+        loss: evaluation.loss,
+        perplexity: evaluation.perplexity,
+        token_accuracy: evaluation.token_accuracy,
+        tokens: evaluation.tokens,
+        seconds: evaluation.seconds,
+        metrics: evaluation.metrics.clone(),
+    }
 }
 
 /// The method in a few words: `lora r 16, alpha 32`.
@@ -49,7 +97,7 @@ fn details(run: &Run) -> Result<serde_json::Value, Diagnostic> {
     Ok(json!({
         "run": run.definition.name,
         "conditions": conditions,
-        "seed": run.definition.recipe.seed,
+        "seed": run.trainer.recipe().seed,
         "hashes": origin,
         "planned_steps": run.trainer.planned_steps(),
         "recipe": run.trainer.recipe(),

@@ -9,7 +9,7 @@ use crate::language::schema::{Choice, Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::Settings;
 use crate::session::definitions::DataDefinition;
-use crate::session::run::measure;
+use crate::session::training::measure;
 use crate::session::{Session, Subject, sentence};
 use crate::statements::run::one_run;
 use crate::statements::{Action, Check, Checking, Statement};

@@ -89,6 +89,7 @@ impl Action for Generate {
         let subject = session.subject(&self.name, out)?;
         let ids = self.prompt_ids(&subject)?;
         let greedy = self.sampling.temperature == 0.0;
+        let drawn = self.seed.is_none() && !greedy;
         let seed = self.seed.unwrap_or_else(drawn_seed);
         let sampling = Sampling { seed, ..self.sampling.clone() };
         let started = Instant::now();
@@ -99,6 +100,9 @@ impl Action for Generate {
             !cancel.stop()
         })
         .map_err(|error| Diagnostic::error(codes::GENERATION, sentence(&error)))?;
+        if drawn {
+            session.journal.say_with(&format!("seed = {seed}"));
+        }
         out.emit(Event::Generation(Generation {
             model: self.name.clone(),
             prompt: self.prompt.shown(),

@@ -4,7 +4,7 @@ use crate::events::{Diagnostic, Out};
 use crate::language::blocks::choices_of;
 use crate::language::codes;
 use crate::language::reference;
-use crate::language::schema::{Form, Kind, Setting};
+use crate::language::schema::{Form, Kind, Role, Setting};
 use crate::language::value::Settings;
 use crate::session::Session;
 use crate::statements::{Action, Check, Checking, Statement, forms};
@@ -21,6 +21,7 @@ const FORM: Form = Form {
     positional: &[Setting::new("word", Kind::AnyOf(&[Kind::Topic, Kind::Text]), "what to explain")
         .optional()
         .example("help tune")],
+    role: Role::Talks,
     ..Form::VERB
 };
 

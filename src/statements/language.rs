@@ -5,6 +5,7 @@ use crate::statements::{Check, Statement};
 
 pub const LET: Statement = Statement { form: &LET_FORM, check: Check::Language };
 pub const INCLUDE: Statement = Statement { form: &INCLUDE_FORM, check: Check::Language };
+pub const REPEAT: Statement = Statement { form: &REPEAT_FORM, check: Check::Language };
 pub const VERSION: Statement = Statement { form: &VERSION_FORM, check: Check::Language };
 
 const LET_FORM: Form = Form {
@@ -22,6 +23,16 @@ const INCLUDE_FORM: Form = Form {
     usage: "include \"file.ltune\"",
     details: "The path is relative to the script that includes it. A script that includes itself is an error.",
     example: "include \"models.ltune\"",
+    ..Form::LANGUAGE
+};
+
+const REPEAT_FORM: Form = Form {
+    name: "repeat",
+    summary: "does its statements again and again",
+    usage: "repeat COUNT { … }",
+    details: "Everything is checked before the first round, as if it were written out. After the last round a table shows \
+              where each run was at the end of each. An interrupt ends the round under way and those that would follow.",
+    example: "repeat 3 { step a 2; eval a }",
     ..Form::LANGUAGE
 };
 

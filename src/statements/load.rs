@@ -2,7 +2,7 @@
 
 use crate::events::{Diagnostic, Out};
 use crate::language::codes;
-use crate::language::schema::{Clause, Form, Kind, Setting};
+use crate::language::schema::{Clause, Form, Kind, Role, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::Settings;
 use crate::session::Session;
@@ -26,6 +26,7 @@ const FORM: Form = Form {
             .computed("the run's own folder")
             .example("from \"runs/a\""),
     )],
+    role: Role::Binds,
     ..Form::VERB
 };
 

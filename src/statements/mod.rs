@@ -5,9 +5,15 @@
 //! an `Action`; it touches no tensor. The action runs later, when everything has been checked.
 
 pub mod data;
+pub mod drop;
 pub mod eval;
+pub mod fork;
+pub mod freeze;
 pub mod generate;
+pub mod goto;
 pub mod help;
+pub mod history;
+pub mod journal;
 pub mod language;
 pub mod load;
 pub mod model;
@@ -16,9 +22,11 @@ pub mod plot;
 pub mod print;
 pub mod run;
 pub mod save;
+pub mod set;
 pub mod show;
 pub mod step;
 pub mod tune;
+pub mod undo;
 
 use crate::events::{Diagnostic, Out, Span};
 use crate::language::schema::Form;
@@ -73,6 +81,16 @@ pub const STATEMENTS: &[Statement] = &[
     plan::STATEMENT,
     step::STATEMENT,
     run::STATEMENT,
+    undo::UNDO,
+    undo::REDO,
+    goto::STATEMENT,
+    set::STATEMENT,
+    freeze::FREEZE,
+    freeze::UNFREEZE,
+    fork::STATEMENT,
+    drop::DROP,
+    drop::RENAME,
+    history::STATEMENT,
     eval::STATEMENT,
     generate::STATEMENT,
     plot::STATEMENT,
@@ -80,9 +98,11 @@ pub const STATEMENTS: &[Statement] = &[
     print::STATEMENT,
     save::STATEMENT,
     load::STATEMENT,
+    journal::STATEMENT,
     help::STATEMENT,
     language::LET,
     language::INCLUDE,
+    language::REPEAT,
     language::VERSION,
 ];
 

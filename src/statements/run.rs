@@ -2,12 +2,12 @@
 
 use crate::events::{Diagnostic, Out, Span};
 use crate::language::codes;
-use crate::language::schema::{Bounds, Clause, Form, Kind, Setting};
+use crate::language::schema::{Bounds, Clause, Form, Kind, Role, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::{Settings, Value};
 use crate::session::Session;
 use crate::session::folder::RunFolder;
-use crate::session::run::Goal;
+use crate::session::training::Goal;
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::units::{Unit, counted};
 
@@ -40,6 +40,7 @@ const FORM: Form = Form {
     settings: &[
         Setting::new("resume", Kind::Bool, "goes on from the last checkpoint in the run's folder").or("off")
     ],
+    role: Role::Trains,
     ..Form::VERB
 };
 

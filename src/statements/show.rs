@@ -8,9 +8,9 @@ use crate::language::value::{Origin, Resolved, Settings, Value};
 use crate::session::Session;
 use crate::session::outline::Thing;
 use crate::session::record::method_text;
-use crate::session::run::time_left;
+use crate::session::training::time_left;
 use crate::statements::{Action, Check, Checking, Statement};
-use crate::units::{counted, grouped};
+use crate::units::{Bytes, counted, grouped};
 
 pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Verb(check) };
 
@@ -56,7 +56,10 @@ fn everything(session: &Session) -> Table {
                 let step = session.runs.get(name).map_or(0, |run| run.trainer.step_count());
                 format!(
                     "{} on {} with {}, step {step}",
-                    method_text(&tune.recipe.method),
+                    session
+                        .runs
+                        .get(name)
+                        .map_or_else(|| method_text(&tune.recipe.method), |run| run.method_text()),
                     tune.data.name,
                     tune.model.name
                 )
@@ -77,7 +80,10 @@ fn one(name: &str, session: &Session, sources: &Sources) -> Vec<Table> {
     let (form, settings) = match session.outline.get(name) {
         Some(Thing::Model(model)) => (super::model::STATEMENT.form, &model.settings),
         Some(Thing::Data(data)) => (super::data::STATEMENT.form, &data.settings),
-        Some(Thing::Run(tune)) => (super::tune::STATEMENT.form, &tune.settings),
+        Some(Thing::Run(tune)) => {
+            let settings = session.runs.get(name).map_or(&tune.settings, |run| run.settings());
+            (super::tune::STATEMENT.form, settings)
+        }
         Some(Thing::Variable(value)) => {
             let mut table = Table::new("", &["name", "value"]);
             table.row([name.to_string(), value.to_ltune()]);
@@ -172,7 +178,16 @@ fn live(name: &str, session: &Session) -> Option<Table> {
         row("time left", left.to_string());
     }
     row("trained", format!("{} parameters", grouped(run.trainer.trainables().parameter_count())));
-    row("a snapshot", crate::units::Bytes(run.trainer.bytes()).to_string());
+    row(
+        "snapshots",
+        format!(
+            "{} held, {} of {}; one takes {}",
+            run.held.places().len(),
+            Bytes(run.held.bytes()),
+            Bytes(run.held.budget()),
+            Bytes(run.trainer.bytes())
+        ),
+    );
     if let Some(folder) = &run.folder {
         row("folder", folder.path.display().to_string());
     }

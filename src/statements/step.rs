@@ -1,11 +1,11 @@
 //! `step [run] [count]`: takes optimizer steps.
 
 use crate::events::{Diagnostic, Out};
-use crate::language::schema::{Form, Kind, Setting};
+use crate::language::schema::{Form, Kind, Role, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::Settings;
 use crate::session::Session;
-use crate::session::run::Goal;
+use crate::session::training::Goal;
 use crate::statements::{Action, Check, Checking, Statement, run};
 
 pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Verb(check) };
@@ -22,6 +22,7 @@ const FORM: Form = Form {
         Setting::new("run", Kind::Name(&[NameKind::Run]), "the run").computed("the run last named"),
         Setting::new("count", Kind::STEPS, "how many steps").or("1").example("step a 20"),
     ],
+    role: Role::Trains,
     ..Form::VERB
 };
 

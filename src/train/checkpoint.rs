@@ -194,7 +194,8 @@ pub fn read(
 }
 
 impl Origin {
-    fn must_equal(&self, now: &Origin, folder: &Path) -> Result<(), TrainError> {
+    /// Refuses other weights, another tokenizer or other data, by name.
+    pub fn must_equal(&self, now: &Origin, folder: &Path) -> Result<(), TrainError> {
         let pairs = [
             ("model", &self.base, &now.base),
             ("tokenizer", &self.tokenizer, &now.tokenizer),

@@ -169,9 +169,14 @@ pub fn read(folder: &Path) -> Result<History, TrainError> {
 impl History {
     /// The rows of the last branch and of its parents up to where it left them.
     pub fn living(&self) -> Vec<&Row> {
+        self.rows.last().map_or(vec![], |last| self.until(last.branch, u64::MAX))
+    }
+
+    /// The rows of a branch and of its parents up to a step.
+    pub fn until(&self, branch: u64, step: u64) -> Vec<&Row> {
         let mut living: Vec<&Row> = vec![];
-        let mut branch = self.rows.last().map(|row| row.branch);
-        let mut until = u64::MAX;
+        let mut branch = Some(branch);
+        let mut until = step;
         let mut before = u64::MAX;
         while let Some(number) = branch {
             branch = None;

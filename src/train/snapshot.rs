@@ -1,4 +1,4 @@
-//! A run held in memory as it was at a step: putting it back restores every byte.
+//! A run held in host memory as it was at a step: putting it back restores every byte, on whichever device it trains.
 
 use crate::model::trainables::Trainables;
 use crate::torch::raw;
@@ -6,7 +6,7 @@ use crate::train::optimizer::{Moment, Moments};
 use crate::train::recipe::Recipe;
 use crate::train::trainer::Trainer;
 use std::sync::Arc;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// Everything of a run that changes. It shares no tensor with the run, and no one writes to it.
 #[derive(Debug)]
@@ -40,29 +40,56 @@ impl Trainer {
         Snapshot {
             step: self.step,
             recipe: self.recipe.clone(),
-            trainables: copy_trainables(&self.trainables),
-            moments: copy_moments(&self.moments),
+            trainables: copy_trainables(&self.trainables, Device::Cpu),
+            moments: copy_moments(&self.moments, Device::Cpu),
         }
+    }
+
+    /// What the run holds, when the run itself is needed no longer: nothing is copied on the CPU.
+    pub fn into_snapshot(self) -> Snapshot {
+        if self.base.device != Device::Cpu {
+            return self.snapshot();
+        }
+        Snapshot { step: self.step, recipe: self.recipe, trainables: self.trainables, moments: self.moments }
     }
 
     /// Puts the run back to a snapshot of itself, or of a run that it shares base and rows with.
     pub fn restore(&mut self, snapshot: &Snapshot) {
-        self.trainables = copy_trainables(&snapshot.trainables);
-        self.moments = copy_moments(&snapshot.moments);
+        let device = self.base.device;
+        self.trainables = copy_trainables(&snapshot.trainables, device);
+        self.moments = copy_moments(&snapshot.moments, device);
         self.settle(snapshot.recipe.clone());
         self.step = snapshot.step;
     }
 
+    /// A second run as this one was at the snapshot; it shares base and rows.
+    pub fn fork_at(&self, snapshot: &Snapshot) -> Trainer {
+        let device = self.base.device;
+        let trainables = copy_trainables(&snapshot.trainables, device);
+        let mut fork = self.sharing(trainables, copy_moments(&snapshot.moments, device), snapshot.step);
+        fork.settle(snapshot.recipe.clone());
+        fork
+    }
+
     /// A second run from here: it shares base and rows, and owns a copy of what is trained.
     pub fn fork(&self) -> Trainer {
+        let device = self.base.device;
+        self.sharing(
+            copy_trainables(&self.trainables, device),
+            copy_moments(&self.moments, device),
+            self.step,
+        )
+    }
+
+    fn sharing(&self, trainables: Trainables, moments: Moments, step: u64) -> Trainer {
         Trainer {
             base: Arc::clone(&self.base),
             material: self.material.clone(),
             order: Arc::clone(&self.order),
             recipe: self.recipe.clone(),
-            trainables: copy_trainables(&self.trainables),
-            moments: copy_moments(&self.moments),
-            step: self.step,
+            trainables,
+            moments,
+            step,
         }
     }
 
@@ -72,16 +99,26 @@ impl Trainer {
     }
 }
 
-fn copy_trainables(trainables: &Trainables) -> Trainables {
-    let copy = |tensor: &Tensor| tensor.detach().copy().set_requires_grad(tensor.requires_grad());
+/// A copy that shares no memory, on that device.
+fn copy(tensor: &Tensor, device: Device) -> Tensor {
+    let tensor = tensor.detach();
+    if tensor.device() == device { tensor.copy() } else { tensor.to_device(device) }
+}
+
+fn copy_trainables(trainables: &Trainables, device: Device) -> Trainables {
+    let copy = |tensor: &Tensor| copy(tensor, device).set_requires_grad(tensor.requires_grad());
     Trainables {
         tensors: trainables.tensors.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect(),
         lora: trainables.lora.clone(),
     }
 }
 
-fn copy_moments(moments: &Moments) -> Moments {
-    moments.iter().map(|(name, moment)| (name.clone(), Moment::deep_copy(moment))).collect()
+fn copy_moments(moments: &Moments, device: Device) -> Moments {
+    let copied = |moment: &Moment| Moment {
+        tensors: moment.tensors.iter().map(|tensor| copy(tensor, device)).collect(),
+        updates: moment.updates,
+    };
+    moments.iter().map(|(name, moment)| (name.clone(), copied(moment))).collect()
 }
 
 fn bytes(trainables: &Trainables, moments: &Moments) -> u64 {
@@ -122,6 +159,21 @@ mod tests {
         let mut never = trainer(material(), lora());
         assert_eq!(steps(&mut never, 5)[3..], unchanged);
         assert_eq!(bytes(&never), bytes(&run));
+    }
+
+    #[test]
+    fn a_fork_at_a_snapshot_is_the_run_as_it_was_and_leaves_the_run_alone() {
+        let mut run = trainer(material(), lora());
+        steps(&mut run, 2);
+        let held = run.snapshot();
+        let ahead = steps(&mut run, 3);
+        let there = bytes(&run);
+        let mut fork = run.fork_at(&held);
+        assert_eq!(steps(&mut fork, 3), ahead);
+        assert_eq!((bytes(&fork), bytes(&run)), (there.clone(), there.clone()));
+        let mut again = fork.fork();
+        again.restore(&run.into_snapshot());
+        assert_eq!(bytes(&again), there);
     }
 
     #[test]

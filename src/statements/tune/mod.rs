@@ -1,7 +1,7 @@
 //! `tune NAME { … }`: a fine-tune as resolved values; the run begins at step 0 and takes steps when told.
 
-mod recipe;
-mod rules;
+pub mod recipe;
+pub mod rules;
 mod sweeps;
 
 use crate::events::{Diagnostic, Out};
@@ -10,8 +10,8 @@ use crate::language::peers;
 use crate::language::schema::{Bounds, Choice, Form, Kind, Setting, Translated};
 use crate::language::scope::NameKind;
 use crate::language::value::Settings;
-use crate::session::Session;
 use crate::session::definitions::{Family, TuneDefinition, same};
+use crate::session::{Session, ways_on};
 use crate::statements::tune::recipe::{recipe, resolved};
 use crate::statements::tune::rules::rules;
 use crate::statements::tune::sweeps::{first_member, sweep_members};
@@ -180,7 +180,12 @@ const FORM: Form = Form {
     details: "A step is one optimizer step: `batch = 4 x 4` is four micro-batches of four sequences. The loss of a step \
               is the mean over its supervised tokens. The run keeps the model and data as they are now.",
     example: "tune a { model = base; data = chat; method = lora { rank = 16 }; lr = 2e-4 }",
-    settings: &[
+    settings: SETTINGS,
+    ..Form::NOUN
+};
+
+/// Everything that a fine-tune may say of itself; `set` and `fork` change most of it.
+pub const SETTINGS: &[Setting] = &[
         Setting::new("model", Kind::Name(&[NameKind::Model]), "what is trained").example("model = base"),
         Setting::new("data", Kind::Name(&[NameKind::Data]), "what it is trained on; the part `train` of it")
             .example("data = chat"),
@@ -191,7 +196,8 @@ const FORM: Form = Form {
         Setting::new(
             "freeze",
             Kind::list(&Kind::Text),
-            "kept frozen: `layers 0..3`, `embeddings`, `head`, `norms`, `attention`, `mlp`, or tensor names with `*`",
+            "kept frozen: `layers 0..3`, `embeddings`, `head`, `norms`, `attention`, `mlp`, or tensor names with `*`; \
+             `not norms` trains them after all, and what stands later wins",
         )
         .optional()
         .example("freeze = [\"layers 0..3\", \"embeddings\"]"),
@@ -254,9 +260,17 @@ const FORM: Form = Form {
         )
         .or("none")
         .example("early_stopping = after { patience = 3 }"),
-    ],
-    ..Form::NOUN
-};
+        Setting::new(
+            "snapshots",
+            Kind::AnyOf(&[
+                Kind::None,
+                Kind::Measure { units: &[Unit::Bytes], bare: None, bounds: Bounds::NON_NEGATIVE },
+            ]),
+            "host memory for going back at once; older snapshots are thinned out",
+        )
+        .computed("4GiB, or a quarter of the free memory if that is less")
+        .example("snapshots = 2GiB"),
+    ];
 
 struct Define(TuneDefinition);
 
@@ -278,7 +292,7 @@ fn check(name: &str, settings: Settings, checking: &mut Checking) -> Option<Box<
                 format!("run `{name}` has taken steps and cannot be described anew"),
             )
             .at(checking.span)
-            .note(format!("give the new fine-tune another name, such as `tune {name}2 {{ … }}`")),
+            .note(ways_on(name)),
         );
         return None;
     }

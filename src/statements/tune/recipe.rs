@@ -16,7 +16,7 @@ pub fn recipe(settings: &Settings) -> Recipe {
     if let Some(lr) = settings.maybe_number("lr") {
         recipe.lr = lr;
     }
-    recipe.freeze = settings.words("freeze").into_iter().map(Selection::freeze).collect();
+    recipe.freeze = settings.words("freeze").iter().map(|pattern| selection(pattern)).collect();
     recipe.optimizer = optimizer(settings);
     let (schedule, warmup) = schedule(settings);
     recipe.schedule = schedule;
@@ -37,6 +37,14 @@ pub fn recipe(settings: &Settings) -> Recipe {
         min_delta: stopping.number("min_delta"),
     });
     recipe
+}
+
+/// `layers 0..3` is frozen, `not layers 0..3` is trained.
+fn selection(pattern: &str) -> Selection {
+    match pattern.trim().strip_prefix("not ") {
+        Some(pattern) => Selection::unfreeze(pattern),
+        None => Selection::freeze(pattern),
+    }
 }
 
 fn method(settings: &Settings) -> Method {
@@ -117,6 +125,43 @@ fn every(settings: &Settings, name: &str) -> Option<Every> {
         Unit::Seconds => Every::Seconds(number),
         _ => Every::Steps((number as u64).max(1)),
     })
+}
+
+/// The settings of a run with others put in their place; those say only what is given. `set_at` is the step at which
+/// this is done, when it is not being checked.
+pub fn merged(current: &Settings, given: &Settings, set_at: Option<u64>) -> (Settings, Recipe) {
+    let mut merged = current.clone();
+    let origin = |written: Origin| set_at.map_or(written, |step| Origin::Set { step });
+    for (name, resolved) in given.given().iter() {
+        let value = match (current.get(name), &resolved.value) {
+            (Some(Value::Choice { word, settings: old }), Value::Choice { word: same, settings: new })
+                if word == same =>
+            {
+                let mut inner = old.clone();
+                for (name, resolved) in new.iter() {
+                    inner.insert(name, resolved.value.clone(), origin(resolved.origin));
+                }
+                if new.get("rank").is_some() && !old.is_given("alpha") && new.get("alpha").is_none() {
+                    inner.remove("alpha"); // it follows the rank
+                }
+                Value::Choice { word: word.clone(), settings: inner }
+            }
+            // Another word brings its own defaults.
+            _ => given.get(name).cloned().unwrap_or(Value::None),
+        };
+        merged.insert(name, value, origin(resolved.origin));
+    }
+    let another_method = |settings: &Settings| given.is_given("method") && !settings.is_given("lr");
+    if another_method(&merged) && current.word("method") != merged.word("method") {
+        merged.remove("lr"); // its default follows the method
+    }
+    match (given.is_given("steps"), given.is_given("epochs")) {
+        (true, false) => drop(merged.remove("epochs")),
+        (false, true) => drop(merged.remove("steps")),
+        _ => {}
+    }
+    let recipe = recipe(&merged);
+    (resolved(merged, &recipe), recipe)
 }
 
 /// The settings with what is computed from others filled in, so that `show` and the run's folder say every value.

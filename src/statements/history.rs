@@ -1,0 +1,131 @@
+//! `history [run]`: what happened to a run, at which step.
+
+use crate::events::{Diagnostic, Event, Out, Table};
+use crate::language::codes;
+use crate::language::schema::{Form, Kind, Role, Setting};
+use crate::language::scope::NameKind;
+use crate::language::value::Settings;
+use crate::plot::ticks::number;
+use crate::session::run::Run;
+use crate::session::{Session, sentence};
+use crate::statements::run::one_run;
+use crate::statements::{Action, Check, Checking, Statement};
+use crate::train::metrics::{self, Entry};
+use crate::units::Seconds;
+
+pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Verb(check) };
+
+const FORM: Form = Form {
+    name: "history",
+    summary: "lists what happened to a run, at which step",
+    usage: "history [run]",
+    details: "Steps, changed settings, evaluations, forks, saves and every way back, in the order in which they happened; \
+              what was taken back is marked. It is read from the run's `metrics.jsonl`, so it outlives the session.",
+    example: "history a",
+    positional: &[Setting::new("run", Kind::Name(&[NameKind::Run]), "the run").computed("the run last named")],
+    role: Role::Talks,
+    ..Form::VERB
+};
+
+struct History(String);
+
+impl Action for History {
+    fn run(&self, session: &mut Session, out: &mut Out) -> Result<(), Diagnostic> {
+        let run = session.run(&self.0, out)?;
+        let mut table = Table::new(
+            format!("{}: at step {} of {}", self.0, run.lineage.step(), run.trainer.planned_steps()),
+            &[">step", "what", "how", ""],
+        );
+        happenings(run)?.into_iter().for_each(|line| table.row(line.cells()));
+        out.emit(Event::Table(table));
+        Ok(())
+    }
+}
+
+/// A row of the history: steps in a row are one.
+struct Line {
+    step: u64,
+    what: String,
+    how: String,
+    living: Living,
+    steps: Vec<(f64, f64)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Living {
+    Yes,
+    TakenBack,
+}
+
+impl Line {
+    fn cells(self) -> [String; 4] {
+        let mark = if self.living == Living::TakenBack { "taken back" } else { "" };
+        let (place, how) = match (self.steps.first(), self.steps.last()) {
+            (Some((first, _)), Some((last, _))) => {
+                let seconds = Seconds(self.steps.iter().map(|(_, seconds)| seconds).sum());
+                let count = self.steps.len() as u64;
+                let place = if count == 1 {
+                    self.step.to_string()
+                } else {
+                    format!("{}–{}", self.step + 1 - count, self.step)
+                };
+                let losses = if count == 1 {
+                    format!("loss {last:.4}")
+                } else {
+                    format!("loss {first:.4} → {last:.4}")
+                };
+                (place, format!("{losses}, {seconds}"))
+            }
+            _ => (self.step.to_string(), self.how),
+        };
+        [place, self.what, how, mark.to_string()]
+    }
+}
+
+fn happenings(run: &Run) -> Result<Vec<Line>, Diagnostic> {
+    let Some(folder) = &run.folder else {
+        return Ok(run.inherited().into_iter().map(|entry| line(&entry, Living::Yes)).fold(vec![], joined));
+    };
+    let history =
+        metrics::read(&folder.path).map_err(|error| Diagnostic::error(codes::FILE, sentence(&error)))?;
+    let living: std::collections::BTreeSet<u64> = history.living().iter().map(|row| row.seq).collect();
+    let lines = history.rows.iter().map(|row| {
+        let is_move = matches!(row.entry, Entry::Branch { .. });
+        let is_living = is_move || living.contains(&row.seq);
+        line(&row.entry, if is_living { Living::Yes } else { Living::TakenBack })
+    });
+    Ok(lines.fold(vec![], joined))
+}
+
+fn joined(mut lines: Vec<Line>, line: Line) -> Vec<Line> {
+    match lines.last_mut() {
+        Some(last) if !last.steps.is_empty() && !line.steps.is_empty() && last.living == line.living => {
+            last.step = line.step;
+            last.steps.extend(line.steps);
+        }
+        _ => lines.push(line),
+    }
+    lines
+}
+
+fn line(entry: &Entry, living: Living) -> Line {
+    let line =
+        |what: &str, how: String| Line { step: entry.step(), what: what.into(), how, living, steps: vec![] };
+    match entry {
+        Entry::Step { loss, seconds, .. } => {
+            Line { steps: vec![(*loss, *seconds)], ..line("steps", String::new()) }
+        }
+        Entry::Eval { data, loss, perplexity, .. } => {
+            line("eval", format!("on {data}: loss {loss:.4}, perplexity {}", number(*perplexity, 4)))
+        }
+        Entry::Event { event, note, .. } => line(event, note.clone()),
+        Entry::Branch { event, step, .. } => line(event, format!("to step {step}")),
+    }
+}
+
+fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
+    let run = settings.word("run").to_string();
+    one_run(&run, checking.place(&settings, "run"), checking)?;
+    checking.outline.name_run(&run);
+    Some(Box::new(History(run)))
+}
