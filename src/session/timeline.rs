@@ -87,7 +87,13 @@ impl Run {
             )
             .note("`redo` takes back an `undo`, as long as nothing was done in between"));
         };
-        if self.go(&target, "redo", "", out)? {
+        let again = self.lineage.leads_to(&target).then(|| target.since(&self.lineage)).unwrap_or_default();
+        let changes = again.iter().filter_map(|happening| match happening {
+            Happening::Change(change) => Some(format!("`{}` again", change.statement(self.name()))),
+            Happening::Steps(_) => None,
+        });
+        let what = changes.collect::<Vec<_>>().join(", ");
+        if self.go(&target, "redo", &what, out)? {
             self.redo.pop();
             self.undo = deeds;
         }
