@@ -4,6 +4,7 @@ mod bad_input;
 mod command_line;
 mod contract;
 mod exactness;
+mod forks;
 mod golden;
 mod peers;
 mod program;

@@ -37,8 +37,8 @@ impl Thing {
 pub struct Outline {
     things: Vec<(String, Thing)>,
     last_run: Option<String>,
-    /// Runs that have taken steps by now, or will have by the place the check has come to.
-    started: BTreeSet<String>,
+    /// Runs that have taken steps by now, or will have by the place the check has come to, with what they keep.
+    started: BTreeMap<String, Recipe>,
     /// Runs whose settings were changed since their definition; `None` where only running can tell to what.
     changed: BTreeMap<String, Option<(Settings, Recipe)>>,
     written: BTreeSet<PathBuf>,
@@ -134,25 +134,34 @@ impl Outline {
     /// The run has another name, and is otherwise as it was.
     pub fn rename_run(&mut self, name: &str, renamed: TuneDefinition) {
         let new = renamed.name.clone();
-        let (changed, started) = (self.changed.remove(name), self.started.contains(name));
+        let (changed, started) = (self.changed.remove(name), self.started.remove(name));
         self.remove(name);
         self.define_run(renamed);
         if let Some(changed) = changed {
             self.changed.insert(new.clone(), changed);
         }
-        if started {
-            self.started.insert(new);
+        if let Some(started) = started {
+            self.started.insert(new, started);
         }
     }
 
     /// A statement makes the run take steps.
     pub fn start(&mut self, run: &str) {
         self.name_run(run);
-        self.started.insert(run.to_string());
+        let recipe =
+            self.settings_of(run).map(|(_, recipe)| recipe).or_else(|| Some(self.run(run)?.recipe.clone()));
+        if let Some(recipe) = recipe {
+            self.started.entry(run.to_string()).or_insert(recipe);
+        }
     }
 
     pub fn has_started(&self, run: &str) -> bool {
-        self.started.contains(run)
+        self.started.contains_key(run)
+    }
+
+    /// The recipe with which a run took its first step: what a live run keeps is kept from it.
+    pub fn started_with(&self, run: &str) -> Option<&Recipe> {
+        self.started.get(run)
     }
 
     /// A statement writes this file or folder.

@@ -11,7 +11,6 @@ use crate::session::{Session, sentence};
 use crate::statements::run::one_run;
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::train::metrics::{self, Entry};
-use crate::units::Seconds;
 
 pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Verb(check) };
 
@@ -48,7 +47,7 @@ struct Line {
     what: String,
     how: String,
     living: Living,
-    steps: Vec<(f64, f64)>,
+    losses: Vec<f64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,21 +59,14 @@ enum Living {
 impl Line {
     fn cells(self) -> [String; 4] {
         let mark = if self.living == Living::TakenBack { "taken back" } else { "" };
-        let (place, how) = match (self.steps.first(), self.steps.last()) {
-            (Some((first, _)), Some((last, _))) => {
-                let seconds = Seconds(self.steps.iter().map(|(_, seconds)| seconds).sum());
-                let count = self.steps.len() as u64;
-                let place = if count == 1 {
-                    self.step.to_string()
-                } else {
-                    format!("{}–{}", self.step + 1 - count, self.step)
-                };
-                let losses = if count == 1 {
-                    format!("loss {last:.4}")
-                } else {
-                    format!("loss {first:.4} → {last:.4}")
-                };
-                (place, format!("{losses}, {seconds}"))
+        let (place, how) = match (self.losses.first(), self.losses.last()) {
+            (Some(first), Some(last)) => {
+                let count = self.losses.len() as u64;
+                let from = self.step + 1 - count;
+                match count {
+                    1 => (self.step.to_string(), format!("loss {last:.4}")),
+                    _ => (format!("{from}–{}", self.step), format!("loss {first:.4} → {last:.4}")),
+                }
             }
             _ => (self.step.to_string(), self.how),
         };
@@ -99,9 +91,9 @@ fn happenings(run: &Run) -> Result<Vec<Line>, Diagnostic> {
 
 fn joined(mut lines: Vec<Line>, line: Line) -> Vec<Line> {
     match lines.last_mut() {
-        Some(last) if !last.steps.is_empty() && !line.steps.is_empty() && last.living == line.living => {
+        Some(last) if !last.losses.is_empty() && !line.losses.is_empty() && last.living == line.living => {
             last.step = line.step;
-            last.steps.extend(line.steps);
+            last.losses.extend(line.losses);
         }
         _ => lines.push(line),
     }
@@ -110,11 +102,9 @@ fn joined(mut lines: Vec<Line>, line: Line) -> Vec<Line> {
 
 fn line(entry: &Entry, living: Living) -> Line {
     let line =
-        |what: &str, how: String| Line { step: entry.step(), what: what.into(), how, living, steps: vec![] };
+        |what: &str, how: String| Line { step: entry.step(), what: what.into(), how, living, losses: vec![] };
     match entry {
-        Entry::Step { loss, seconds, .. } => {
-            Line { steps: vec![(*loss, *seconds)], ..line("steps", String::new()) }
-        }
+        Entry::Step { loss, .. } => Line { losses: vec![*loss], ..line("steps", String::new()) },
         Entry::Eval { data, loss, perplexity, .. } => {
             line("eval", format!("on {data}: loss {loss:.4}, perplexity {}", number(*perplexity, 4)))
         }

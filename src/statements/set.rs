@@ -89,20 +89,23 @@ pub fn change(run: &str, given: &Settings, checking: &mut Checking) -> Option<()
         let place = checking.place(given, fixed);
         return refuse(run, fixed, place, checking);
     }
-    let Some((current, earlier)) = checking.outline.settings_of(run) else { return Some(()) };
-    let (settings, recipe) = merged(&current, given, None);
-    let before = checking.diagnostics.len();
-    rules(&settings, &recipe, &tune.model, &tune.data, checking);
-    if checking.diagnostics[before..].iter().any(Diagnostic::is_error) {
-        return None;
-    }
-    if checking.outline.has_started(run)
-        && let Some(setting) = recipe.unchangeable(&earlier)
-    {
+    // After an undo only running can tell the settings; what a run keeps is known all the same.
+    let known = checking.outline.settings_of(run);
+    let current = known.as_ref().map_or(&tune.settings, |(settings, _)| settings);
+    let (settings, recipe) = merged(current, given, None);
+    let kept = checking.outline.started_with(run).and_then(|started| recipe.unchangeable(started));
+    if let Some(setting) = kept.filter(|setting| given.is_given(setting)) {
         let place = checking.place(given, setting);
         return refuse(run, setting, place, checking);
     }
-    checking.outline.change_run(run, Some((settings, recipe)));
+    if known.is_some() {
+        let before = checking.diagnostics.len();
+        rules(&settings, &recipe, &tune.model, &tune.data, checking);
+        if checking.diagnostics[before..].iter().any(Diagnostic::is_error) {
+            return None;
+        }
+        checking.outline.change_run(run, Some((settings, recipe)));
+    }
     Some(())
 }
 
