@@ -7,6 +7,9 @@ use std::rc::Rc;
 /// Up to this size a snapshot is held after every step; larger ones after as many steps as they are times larger.
 const EVERY_STEP: u64 = 64 << 20;
 
+/// Small states are many before they are large: going through more of them would take longer than taking steps again.
+const MOST: usize = 1024;
+
 /// One state that can be gone back to at once.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -75,7 +78,7 @@ impl Held {
     }
 
     fn thin(&mut self, now: &Lineage) {
-        while self.bytes() > self.budget {
+        while self.bytes() > self.budget || self.places.len() > MOST {
             let Some(index) = self.least_missed(now) else { return };
             self.places.remove(index);
         }

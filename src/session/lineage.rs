@@ -36,10 +36,16 @@ impl PartialEq for Change {
 }
 
 /// A definition, the changes to it in order, and the steps taken. Changes at step 5 came after step 5 and before step 6.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Lineage {
     changes: Vec<Rc<Change>>,
     step: u64,
+}
+
+impl PartialEq for Lineage {
+    fn eq(&self, other: &Lineage) -> bool {
+        self.step == other.step && self.changes.len() == other.changes.len() && self.same_changes(other)
+    }
 }
 
 impl Lineage {
@@ -96,8 +102,13 @@ impl Lineage {
     pub fn leads_to(&self, later: &Lineage) -> bool {
         self.step <= later.step
             && later.changes.len() >= self.changes.len()
-            && later.changes[..self.changes.len()] == self.changes
+            && self.same_changes(later)
             && later.changes[self.changes.len()..].iter().all(|change| change.at >= self.step)
+    }
+
+    /// Whether those of the changes that both have are the same.
+    fn same_changes(&self, other: &Lineage) -> bool {
+        self.changes.iter().zip(&other.changes).all(|(left, right)| Rc::ptr_eq(left, right) || left == right)
     }
 
     /// The longest lineage that leads to both.

@@ -15,6 +15,7 @@ pub struct Snapshot {
     pub(super) recipe: Recipe,
     pub(super) trainables: Trainables,
     pub(super) moments: Moments,
+    bytes: u64,
 }
 
 impl Snapshot {
@@ -30,19 +31,20 @@ impl Snapshot {
 
     /// Bytes of its tensors.
     pub fn bytes(&self) -> u64 {
-        bytes(&self.trainables, &self.moments)
+        self.bytes
+    }
+
+    fn new(step: u64, recipe: Recipe, trainables: Trainables, moments: Moments) -> Snapshot {
+        let bytes = bytes(&trainables, &moments);
+        Snapshot { step, recipe, trainables, moments, bytes }
     }
 }
 
 impl Trainer {
     /// A copy of all that changes.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            step: self.step,
-            recipe: self.recipe.clone(),
-            trainables: copy_trainables(&self.trainables, Device::Cpu),
-            moments: copy_moments(&self.moments, Device::Cpu),
-        }
+        let trainables = copy_trainables(&self.trainables, Device::Cpu);
+        Snapshot::new(self.step, self.recipe.clone(), trainables, copy_moments(&self.moments, Device::Cpu))
     }
 
     /// What the run holds, when the run itself is needed no longer: nothing is copied on the CPU.
@@ -50,7 +52,7 @@ impl Trainer {
         if self.base.device != Device::Cpu {
             return self.snapshot();
         }
-        Snapshot { step: self.step, recipe: self.recipe, trainables: self.trainables, moments: self.moments }
+        Snapshot::new(self.step, self.recipe, self.trainables, self.moments)
     }
 
     /// Puts the run back to a snapshot of itself, or of a run that it shares base and rows with.
