@@ -25,6 +25,7 @@ pub mod order;
 pub mod packing;
 pub mod parquet;
 pub mod peek;
+pub mod pieces;
 pub mod pre_tokenizer;
 pub mod prepare;
 pub mod progress;
