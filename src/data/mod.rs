@@ -32,6 +32,7 @@ pub mod progress;
 pub mod record;
 pub mod rows;
 pub mod shape;
+pub mod shared;
 pub mod source;
 pub mod specification;
 pub mod split;

@@ -103,7 +103,8 @@ fn pieces(row: &BatchRow, longest: usize, marks: &Marks) -> Vec<Piece> {
                 let shade = if supervised { Shade::Supervised { odd } } else { Shade::Given { odd } };
                 push_token(&mut pieces, token, shade, &mut before, marks);
             } else if index == begin {
-                let text = format!(" {} {} {} ", marks.gap, counted((end - begin) as u64, "token"), marks.gap);
+                let text =
+                    format!(" {} {} {} ", marks.gap, counted((end - begin) as u64, "token"), marks.gap);
                 pieces.push(Piece { text, shade: Shade::Aside, ends_line: false });
             }
         }
@@ -130,13 +131,7 @@ fn ends(length: usize, longest: usize) -> (usize, usize) {
 }
 
 /// A token, cut at the newlines in it; what stands before it goes with its first piece.
-fn push_token(
-    pieces: &mut Vec<Piece>,
-    token: &BatchToken,
-    shade: Shade,
-    before: &mut String,
-    marks: &Marks,
-) {
+fn push_token(pieces: &mut Vec<Piece>, token: &BatchToken, shade: Shade, before: &mut String, marks: &Marks) {
     for line in token.text.split_inclusive('\n') {
         let ends_line = line.ends_with('\n');
         let mut text = std::mem::take(before);
@@ -199,9 +194,9 @@ fn fitting(text: &str, room: usize) -> usize {
 fn legend(batch: &Batch, marks: &Marks) -> String {
     let tokens = || batch.rows.iter().flat_map(|row| &row.tokens);
     let supervised = if tokens().any(|token| token.supervised) {
-        format!("{} {} learned", marks.open, marks.close)
+        format!("{} {} supervised", marks.open, marks.close)
     } else {
-        "nothing is learned".to_string()
+        "nothing is supervised".to_string()
     };
     let mut parts = vec![supervised, format!("{} an example begins", marks.starts)];
     if tokens().any(|token| token.text.contains('\n')) {
@@ -241,14 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_learned_stands_in_brackets_and_examples_have_their_beginnings() {
+    fn what_is_supervised_stands_in_brackets_and_examples_have_their_beginnings() {
         let expected = "chat.train, micro-batch 0\n\
                         row 0  6 tokens, 3 supervised  c.jsonl:1, c.jsonl:7\n\
                         \u{20} ▸ask↵\n  ⟦yes!⟧▸why⟦so\\t⟧\n\
                         row 1  2 tokens, 1 supervised, 4 padding  c.jsonl:2\n\
                         \u{20} ▸a⟦b⟧░░░░\n\
                         and 1 more row\n\
-                        ⟦ ⟧ learned   ▸ an example begins   ↵ end of a line   ░ padding";
+                        ⟦ ⟧ supervised   ▸ an example begins   ↵ end of a line   ░ padding";
         assert_eq!(batch(&sample(), &Look::PLAIN), expected);
         assert!(batch(&sample(), &Look { unicode: false, ..Look::PLAIN }).is_ascii());
     }

@@ -695,7 +695,7 @@ pub const TABLE: &[Code] = &[
     Code {
         code: WARMUP,
         title: "a warmup as long as the run",
-        explanation: "The learning rate rises over the warmup and reaches `lr` at its end; a warmup that is not over before the run is never trains at `lr`. A few hundredths of the run are usual: `warmup = 3%`.",
+        explanation: "The learning rate rises over the warmup and reaches `lr` at its end; a warmup that is not over before the run is never trains at `lr`. A few hundredths of the run are usual: `warmup = 3%`. The decay of `wsd` has to fit behind the warmup too.",
         example: "tune a { model = base; data = chat; steps = 40; schedule = cosine { warmup = 100 steps } }   # write: warmup = 2 steps",
     },
     Code {

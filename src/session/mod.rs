@@ -1,6 +1,7 @@
 //! The state of a session as one plain value: what names stand for, what is loaded, the runs.
 
 pub mod curves;
+pub mod data_rules;
 pub mod definitions;
 pub mod folder;
 pub mod load;
@@ -8,7 +9,9 @@ pub mod outline;
 pub mod record;
 pub mod resume;
 pub mod run;
+pub mod stretches;
 pub mod timeline;
+pub mod written;
 
 use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
@@ -20,7 +23,7 @@ use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinitio
 use crate::session::outline::{Outline, Thing};
 use crate::session::run::Run;
 use crate::torch::processor::Processor;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,6 +38,8 @@ pub struct Session {
     pub runs: BTreeMap<String, Run>,
     /// Threads and math, once they are chosen.
     processor: Option<Processor>,
+    /// What was warned of and is not said again.
+    told: BTreeSet<String>,
 }
 
 /// Data becomes examples through a tokenizer: the same rows under another one are other examples.

@@ -27,7 +27,7 @@ const FORM: Form = Form {
     usage: "show [batch | rows | lengths] [name] [which] [for model] [to \"lengths.svg\"] [{ max = 8 rows; full = on }]",
     details: "`show` lists all names. `show a` lists each setting of `a` with its origin: the default, a line of the \
               script, the command line. A live run also says where it is.\n\n\
-              `show batch a 31` shows the tokens of step 31 of run `a`: those that are learned, where examples begin, and \
+              `show batch a 31` shows the tokens of step 31 of run `a`: those that are supervised, where examples begin, and \
               padding; without a number those of its next step. `show batch chat 0` shows the first micro-batch of \
               an epoch on `chat`, counted from 0. `show rows chat.test 0..4` shows rows as they were read, counted from 0. \
               `show lengths chat` shows how long they are, and what batches of them waste.\n\n\
@@ -94,7 +94,7 @@ const FORM: Form = Form {
 };
 
 const VIEWS: &[Choice] = &[
-    Choice::new("batch", "the tokens of a micro-batch: what is learned, where examples begin, padding"),
+    Choice::new("batch", "the tokens of a micro-batch: what is supervised, where examples begin, padding"),
     Choice::new("rows", "rows as they were read: place, texts, counts of tokens"),
     Choice::new("lengths", "how long the rows are, and what batches of them waste"),
 ];
@@ -274,13 +274,17 @@ fn settings_of(
     settings: &Settings,
     checking: &mut Checking,
 ) -> Option<Box<dyn Action>> {
-    let view = if settings.is_given("to") { "lengths" } else { "rows" };
-    let of = name.as_deref().unwrap_or("chat");
-    if !without_effect(&["name", "which", "for", "to", "max", "full"], view, of, settings, checking) {
+    let (view, of) =
+        (if settings.is_given("to") { "lengths" } else { "rows" }, name.as_deref().unwrap_or("chat"));
+    let is_run = checking.outline.run(of).is_some();
+    let instead = if view == "rows" && is_run && settings.is_given("which") { "batch" } else { view };
+    let what = name.as_ref().map_or("show".to_string(), |name| format!("show {name}"));
+    let parts = ["name", "which", "for", "to", "max", "full"];
+    if !without_effect(&parts, &what, &format!("show {instead} {of}"), settings, checking) {
         return None;
     }
     if let Some(name) = &name
-        && checking.outline.run(name).is_some()
+        && is_run
     {
         checking.outline.name_run(name);
     }
@@ -290,17 +294,22 @@ fn settings_of(
 /// Refuses parts of the statement that do nothing in this view; whether there were none.
 fn without_effect(
     parts: &[&str],
+    what: &str,
     instead: &str,
-    of: &str,
     settings: &Settings,
     checking: &mut Checking,
 ) -> bool {
     let Some(part) = parts.iter().find(|part| settings.is_given(part)) else { return true };
+    let found = match *part {
+        "which" => "a number".to_string(),
+        "name" => "a second name".to_string(),
+        part => format!("`{part}`"),
+    };
     let place = checking.place(settings, part);
     checking.report(
-        Diagnostic::error(codes::NO_EFFECT, format!("`{part}` has no effect on what `show` shows here"))
+        Diagnostic::error(codes::NO_EFFECT, format!("{found} has no effect on `{what}`"))
             .at(place)
-            .note(format!("it belongs to `show {instead} {of}`; `help show` says more")),
+            .note(format!("`{instead}` takes it; `help show` says more")),
     );
     false
 }

@@ -27,7 +27,8 @@ struct ShowBatch {
 
 pub fn check(settings: &Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
     let lens = Lens::check("batch", settings, checking)?;
-    if !without_effect(&["to"], "lengths", &lens.data.name, settings, checking) {
+    let instead = format!("show lengths {}", lens.data.name);
+    if !without_effect(&["to"], "show batch", &instead, settings, checking) {
         return None;
     }
     let which = match lens.subject {
@@ -58,7 +59,8 @@ impl ShowBatch {
         for step in self.numbers(opened.taken + 1) {
             let batches = schedule.step(step - 1);
             for (index, batch) in batches.iter().enumerate() {
-                let title = format!("run {name}, step {step}, micro-batch {} of {}", index + 1, batches.len());
+                let title =
+                    format!("run {name}, step {step}, micro-batch {} of {}", index + 1, batches.len());
                 self.show(title, batch, opened, out)?;
             }
             if out.cancel.stop() {
@@ -78,7 +80,10 @@ impl ShowBatch {
             let step = epoch * schedule.steps_per_epoch() as u64 + within / accumulate;
             let batches = schedule.step(step);
             let Some(batch) = batches.get((within % accumulate) as usize) else { continue };
-            let of = if epoch == 0 { format!("0..{}", each - 1) } else { format!("epoch {}", epoch + 1) };
+            let of = match epoch {
+                0 => format!("an epoch has {each}"),
+                _ => format!("number {within} of epoch {}", epoch + 1),
+            };
             self.show(self.title(index, &of, opened), batch, opened, out)?;
             if out.cancel.stop() {
                 break;
@@ -101,7 +106,7 @@ impl ShowBatch {
         }
         for index in asked {
             let batch = evaluation_batches(&opened.part, micro).nth(index as usize);
-            let title = self.title(index, &format!("0..{last}"), opened);
+            let title = self.title(index, &format!("the part has {}", last + 1), opened);
             batch.map_or(Ok(()), |batch| self.show(title, &batch, opened, out))?;
         }
         Ok(())
@@ -113,12 +118,16 @@ impl ShowBatch {
     }
 
     fn numbers(&self, first: u64) -> Box<dyn Iterator<Item = u64> + '_> {
-        if self.which.is_empty() { Box::new(std::iter::once(first)) } else { Box::new(self.which.up_to(u64::MAX)) }
+        if self.which.is_empty() {
+            Box::new(std::iter::once(first))
+        } else {
+            Box::new(self.which.up_to(u64::MAX))
+        }
     }
 
     fn title(&self, index: u64, of: &str, opened: &Opened) -> String {
         format!(
-            "{}, micro-batch {index} of {of} ({}, {})",
+            "{}, micro-batch {index}; {of} ({}, {})",
             self.lens.part_name(),
             self.lens.batches_of(&opened.recipe),
             self.lens.tokens_of()
@@ -162,7 +171,7 @@ fn rows(batch: &MicroBatch, part: &Part, tokenizer: &Tokenizer) -> Result<Vec<Ba
         .collect()
 }
 
-/// The tokens of one example; a token is learned where the position before it has it as its target.
+/// The tokens of one example; a token is supervised where the position before it has it as its target.
 fn example(
     batch: &MicroBatch,
     range: std::ops::Range<usize>,
@@ -202,14 +211,14 @@ mod tests {
     fn words(row: &BatchRow) -> String {
         let mark = |token: &BatchToken| {
             let start = if token.starts { "|" } else { "" };
-            let learned = if token.supervised { "*" } else { "" };
-            format!("{start}{learned}{}", token.text)
+            let target = if token.supervised { "*" } else { "" };
+            format!("{start}{target}{}", token.text)
         };
         row.tokens.iter().map(mark).collect()
     }
 
     #[test]
-    fn tokens_are_learned_as_the_labels_say_and_examples_begin_where_they_were_packed() {
+    fn tokens_are_supervised_as_the_labels_say_and_examples_begin_where_they_were_packed() {
         let packing = Packing::Rows { max_len: 16 };
         let layout = Layout { micro: 2, accumulate: 1, packing, shuffle: None };
         let part = part();
@@ -218,7 +227,7 @@ mod tests {
         assert_eq!(words(&rows[0]), "|ask: *y*e*s|hm: *n*o");
         assert_eq!((words(&rows[1]), rows[1].padding), ("|q: *a".into(), 10));
         assert_eq!(rows[0].places, ["c.jsonl:1", "c.jsonl:2"]);
-        let learned = rows.iter().flat_map(|row| &row.tokens).filter(|token| token.supervised).count();
-        assert_eq!(learned, batch.supervised);
+        let supervised = rows.iter().flat_map(|row| &row.tokens).filter(|token| token.supervised).count();
+        assert_eq!(supervised, batch.supervised);
     }
 }

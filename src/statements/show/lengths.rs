@@ -28,7 +28,8 @@ struct ShowLengths {
 
 pub fn check(settings: &Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
     let lens = Lens::check("lengths", settings, checking)?;
-    if !without_effect(&["which", "max", "full"], "rows", &lens.data.name, settings, checking) {
+    let instead = format!("show rows {}", lens.data.name);
+    if !without_effect(&["which", "max", "full"], "show lengths", &instead, settings, checking) {
         return None;
     }
     let to = settings.maybe_text("to").map(PathBuf::from);
@@ -77,9 +78,13 @@ impl ShowLengths {
         let specification = &self.lens.data.specification;
         row("max_len", grouped(specification.max_len as u64), self.too_long(lengths, opened));
         let part = &opened.part;
-        let learned = part.supervised_tokens() as u64;
-        let share = 100.0 * learned as f64 / part.tokens().max(1) as f64;
-        row("kept", grouped(part.tokens() as u64), format!("{} learned ({share:.1} %)", grouped(learned)));
+        let supervised = part.supervised_tokens() as u64;
+        let share = 100.0 * supervised as f64 / part.tokens().max(1) as f64;
+        row(
+            "kept",
+            grouped(part.tokens() as u64),
+            format!("{} supervised ({share:.1} %)", grouped(supervised)),
+        );
         let (padding, note) = self.padding(opened);
         row("padding", grouped(padding), note);
         table
@@ -152,7 +157,7 @@ fn figure(sorted: &[u32], title: &str) -> Figure {
     let points = bins.map(|bin| (middle(bin), count(bin))).collect();
     let series = vec![Series { name: String::new(), points, mark: Mark::Bars, color: 0 }];
     let y_label =
-        if width == 1 { "rows".to_string() } else { format!("rows of each {width} tokens of length") };
+        if width == 1 { "rows".to_string() } else { format!("rows (a bar is {width} tokens wide)") };
     let panels = vec![Panel { y_label, log_y: false, series }];
     Figure { title: title.into(), x_label: "tokens".into(), log_x: false, panels }
 }

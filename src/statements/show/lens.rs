@@ -51,9 +51,12 @@ impl Lens {
                 Some(name) => (name, None),
                 None => {
                     checking.report(
-                        Diagnostic::error(codes::MISSING_SETTING, format!("`show {view}` does not say of what"))
-                            .at(checking.span)
-                            .note(format!("write `show {view} NAME` with the name of data or of a run")),
+                        Diagnostic::error(
+                            codes::MISSING_SETTING,
+                            format!("`show {view}` does not say of what"),
+                        )
+                        .at(checking.span)
+                        .note(format!("write `show {view} NAME` with the name of data or of a run")),
                     );
                     return None;
                 }
@@ -71,7 +74,10 @@ impl Lens {
             checking.report(
                 Diagnostic::error(codes::NO_EFFECT, format!("run `{name}` has its own model and batches"))
                     .at(place)
-                    .note(format!("leave `for` out, or name the data: `show {view} {} for …`", run.data.name)),
+                    .note(format!(
+                        "leave `for` out, or name the data: `show {view} {} for …`",
+                        run.data.name
+                    )),
             );
             return None;
         }
@@ -97,10 +103,16 @@ impl Lens {
         let part = dataset.part(self.part).clone();
         if part.is_empty() {
             let message = format!("`{}` has no rows", self.part_name());
-            return Err(Diagnostic::error(codes::EMPTY_PART, message));
+            return Err(Diagnostic::error(codes::EMPTY_PART, message)
+                .note("its rows were dropped: look at `max_len`, or give `split` a larger share for it"));
         }
-        let recipe =
-            self.run.as_ref().map_or_else(|| Recipe::new(Method::Full), |run| run.recipe.clone());
+        let recipe = match &self.run {
+            None => Recipe::new(Method::Full),
+            Some(run) => match session.runs.get(&run.name) {
+                Some(live) => live.trainer.recipe().clone(),
+                None => run.recipe.clone(),
+            },
+        };
         Ok(Opened { dataset, tokenizer, part, recipe, taken: 0 })
     }
 
@@ -182,10 +194,11 @@ pub struct Which(Vec<(i64, i64, i64)>);
 impl Which {
     /// Refuses a range that begins below what is counted from.
     pub fn check(what: &str, least: i64, settings: &Settings, checking: &mut Checking) -> Option<Which> {
-        let ranges = settings.maybe_list("which").unwrap_or_default().iter().filter_map(|value| match value {
-            Value::Range { start, end, step } => Some((*start, *end, *step)),
-            _ => None,
-        });
+        let ranges =
+            settings.maybe_list("which").unwrap_or_default().iter().filter_map(|value| match value {
+                Value::Range { start, end, step } => Some((*start, *end, *step)),
+                _ => None,
+            });
         let which = Which(ranges.collect());
         let lowest = which.0.iter().map(|(start, ..)| *start).min().unwrap_or(least);
         if lowest >= least {

@@ -25,7 +25,8 @@ struct ShowRows {
 
 pub fn check(settings: &Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
     let lens = Lens::check("rows", settings, checking)?;
-    if !without_effect(&["to"], "lengths", &lens.data.name, settings, checking) {
+    let instead = format!("show lengths {}", lens.data.name);
+    if !without_effect(&["to"], "show rows", &instead, settings, checking) {
         return None;
     }
     let which = Which::check("rows", 0, settings, checking)?;
@@ -69,7 +70,7 @@ impl ShowRows {
         line("place", looked.place.clone());
         line("shape", opened.dataset.shape.name().replace('`', ""));
         let tokens = counted(looked.tokens as u64, "token");
-        line("length", format!("{tokens}, {} learned ({})", looked.learned, self.lens.tokens_of()));
+        line("length", format!("{tokens}, {} supervised ({})", looked.supervised, self.lens.tokens_of()));
         for (name, text) in looked.texts() {
             line(name, text.to_string());
         }
@@ -84,9 +85,12 @@ impl ShowRows {
             rows.iter().map(|row| Looked::at(*row, &opened.part, &opened.tokenizer)).collect();
         let looked = looked?;
         let has = |name: &str| looked.iter().any(|row| row.texts().iter().any(|(known, _)| *known == name));
-        let names: Vec<&str> =
-            ["prompt", "completion", "label", "rejected", "text"].into_iter().filter(|name| has(name)).collect();
-        let columns: Vec<&str> = [">row", "place", ">tokens", ">learned"].into_iter().chain(names.clone()).collect();
+        let names: Vec<&str> = ["prompt", "completion", "label", "rejected", "text"]
+            .into_iter()
+            .filter(|name| has(name))
+            .collect();
+        let columns: Vec<&str> =
+            [">row", "place", ">tokens", ">supervised"].into_iter().chain(names.clone()).collect();
         let title = format!(
             "{}: {} of {}, {}, {}",
             self.lens.part_name(),
@@ -101,10 +105,11 @@ impl ShowRows {
                 row.to_string(),
                 looked.place.clone(),
                 looked.tokens.to_string(),
-                looked.learned.to_string(),
+                looked.supervised.to_string(),
             ];
             cells.extend(names.iter().map(|name| {
-                let text = looked.texts().iter().find(|(known, _)| known == name).map_or("", |(_, text)| *text);
+                let text =
+                    looked.texts().iter().find(|(known, _)| known == name).map_or("", |(_, text)| *text);
                 if self.full { text.to_string() } else { shortened(text) }
             }));
             table.row(cells);
@@ -117,7 +122,7 @@ impl ShowRows {
 struct Looked<'a> {
     place: String,
     tokens: usize,
-    learned: usize,
+    supervised: usize,
     row: crate::data::dataset::RowText<'a>,
     /// Its tokens as text, special ones by name.
     text: String,
@@ -132,7 +137,7 @@ impl Looked<'_> {
         Ok(Looked {
             place: part.place(row),
             tokens: example.ids.len(),
-            learned: example.supervised.iter().filter(|supervised| **supervised).count(),
+            supervised: example.supervised.iter().filter(|supervised| **supervised).count(),
             row: part.row(row),
             text,
         })
@@ -141,9 +146,10 @@ impl Looked<'_> {
     /// Its texts by name; a row of plain text, or of ids, has only what its tokens say.
     fn texts(&self) -> Vec<(&'static str, &str)> {
         let row = &self.row;
+        // Of a labelled row the label is the completion.
         let read = [
             ("prompt", row.prompt),
-            ("completion", row.completion),
+            ("completion", if row.label.is_some() { "" } else { row.completion }),
             ("label", row.label.unwrap_or_default()),
             ("rejected", row.rejected.unwrap_or_default()),
         ];

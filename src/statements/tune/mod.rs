@@ -1,7 +1,7 @@
 //! `tune NAME { … }`: a fine-tune as resolved values; the run begins at step 0 and takes steps when told.
 
 mod recipe;
-mod rules;
+pub mod rules;
 mod sweeps;
 
 use crate::events::{Diagnostic, Out};
@@ -291,7 +291,9 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Tun
     let data = checking.outline.data(settings.word("data"))?;
     if let Some(members) = sweep_members(&settings) {
         // A family is planned, not stepped; its first member shows what a member is like.
-        let recipe = recipe(&first_member(&settings));
+        let first = first_member(&settings);
+        let recipe = recipe(&first);
+        rules(&first, &recipe, &model, &data, checking);
         let family = Some(Family { members });
         return Some(TuneDefinition { name: name.to_string(), model, data, recipe, settings, family });
     }
