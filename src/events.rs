@@ -315,6 +315,40 @@ pub struct Figure {
     pub panels: Vec<Panel>,
 }
 
+/// A micro-batch as the model is given it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Batch {
+    /// Which one it is, and as whom it is laid out.
+    pub title: String,
+    pub rows: Vec<BatchRow>,
+    /// Rows of it that are not shown.
+    pub left_out: usize,
+    /// Where a person reads it, a longer stretch of tokens of one sort shows its two ends only.
+    #[serde(skip)]
+    pub longest_stretch: usize,
+}
+
+/// One row of a micro-batch: an example, or several that are packed into it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BatchRow {
+    /// Where each of its examples came from: `chat.jsonl:12`.
+    pub places: Vec<String>,
+    pub tokens: Vec<BatchToken>,
+    /// Positions behind them that hold nothing.
+    pub padding: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BatchToken {
+    pub id: i64,
+    /// Its part of the text; empty when a later token completes the character.
+    pub text: String,
+    /// The model learns to write it.
+    pub supervised: bool,
+    /// An example begins with it.
+    pub starts: bool,
+}
+
 /// What leaves the interpreter.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -338,6 +372,7 @@ pub enum Event {
         text: String,
     },
     Table(Table),
+    Batch(Batch),
     Step(Step),
     Move(Move),
     Eval(Evaluation),

@@ -6,6 +6,7 @@ mod contract;
 mod exactness;
 mod forks;
 mod golden;
+mod look;
 mod peers;
 mod program;
 mod readme;

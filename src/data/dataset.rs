@@ -51,7 +51,7 @@ pub struct Counts {
     pub examples: u64,
     pub tokens: u64,
     pub supervised: u64,
-    /// Tokens of the longest example.
+    /// Tokens of the longest example, before it was cut or dropped.
     pub longest: u64,
 }
 
@@ -166,6 +166,8 @@ pub struct Part {
     /// For each example the file and the line, row or document it came from.
     pub(in crate::data) places: Vec<(u32, u64)>,
     pub(in crate::data) files: Vec<String>,
+    /// The tokens of each example that was longer than `max_len`, before it was cut or dropped.
+    pub too_long: Vec<u32>,
 }
 
 impl Part {

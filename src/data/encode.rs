@@ -207,6 +207,7 @@ impl Encoder<'_> {
         let (tokens, max_len) = (example.ids.len(), self.max_len);
         let first_target = example.supervised.iter().position(|supervised| *supervised);
         if tokens > max_len {
+            counts.longest = tokens as u64;
             match self.over_length {
                 OverLength::Error => {
                     return Err(DataError::TooLong { place: place.clone(), tokens, max_len });
@@ -231,7 +232,14 @@ impl Encoder<'_> {
                 "its prompt alone has {first} tokens, and `max_len` is {max_len}; \
                  raise `max_len`, or write `too_long = drop`"
             ),
-            None => "all its labels are -100; remove the row".into(),
+            None => match self.loss_on {
+                LossOn::Roles(roles) if !example.completion.is_empty() => format!(
+                    "`loss_on` names `{}`, and its prompt is of role `user`, its completion of role `assistant`; \
+                     change `loss_on`",
+                    roles.join("`, `")
+                ),
+                _ => "all its labels are -100; remove the row".into(),
+            },
         };
         Err(DataError::NothingSupervised { place: place.clone(), why })
     }

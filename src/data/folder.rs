@@ -19,17 +19,7 @@ impl Tokenizer {
             };
             return Err(DataError::NoTokenizer { path: folder.into(), what: what.into() });
         }
-        let mut traits = Described::default();
-        for name in ["special_tokens_map.json", "tokenizer_config.json"] {
-            traits.read_config(&optional_json(&folder.join(name))?);
-        }
-        for name in ["config.json", "generation_config.json"] {
-            traits.read_ids(&optional_json(&folder.join(name))?);
-        }
-        for name in ["chat_template.json", "chat_template.jinja"] {
-            traits.read_template(&folder.join(name))?;
-        }
-        load(&json, traits)
+        load(&json, Described::beside(folder)?)
     }
 
     /// From a `tokenizer.json`, with a `tokenizer_config.json` if there is one.
@@ -40,6 +30,11 @@ impl Tokenizer {
         }
         load(json, traits)
     }
+}
+
+/// Whether a folder brings a chat template, told without loading its tokenizer.
+pub fn has_chat_template(folder: &Path) -> Result<bool, DataError> {
+    Ok(Described::beside(folder)?.template.is_some())
 }
 
 /// What the files beside `tokenizer.json` say, in their own words.
@@ -56,6 +51,20 @@ struct Described {
 }
 
 impl Described {
+    fn beside(folder: &Path) -> Result<Described, DataError> {
+        let mut described = Described::default();
+        for name in ["special_tokens_map.json", "tokenizer_config.json"] {
+            described.read_config(&optional_json(&folder.join(name))?);
+        }
+        for name in ["config.json", "generation_config.json"] {
+            described.read_ids(&optional_json(&folder.join(name))?);
+        }
+        for name in ["chat_template.json", "chat_template.jinja"] {
+            described.read_template(&folder.join(name))?;
+        }
+        Ok(described)
+    }
+
     fn read_config(&mut self, config: &Value) {
         let read = |place: &mut Option<String>, key: &str| {
             // A token is a string, or an object that says more about it.

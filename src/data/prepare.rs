@@ -177,6 +177,9 @@ fn encode(
             .collect();
         for ((examples, counted), at, part) in encoded? {
             counts.add(&counted);
+            if counted.cut + counted.dropped_long > 0 {
+                parts[part as usize].too_long.push(counted.longest as u32);
+            }
             examples.iter().for_each(|example| push(&mut parts[part as usize], example, at));
         }
         report(observe, done as u64, total as u64, "tokenizing")?;
@@ -187,7 +190,8 @@ fn encode(
     counts.examples = parts.iter().map(|part| part.len() as u64).sum();
     counts.tokens = parts.iter().map(|part| part.tokens() as u64).sum();
     counts.supervised = parts.iter().map(|part| part.supervised_tokens() as u64).sum();
-    counts.longest = parts.iter().map(|part| part.longest() as u64).max().unwrap_or(0);
+    let longest = parts.iter().map(|part| part.longest() as u64).max().unwrap_or(0);
+    counts.longest = counts.longest.max(longest);
     if parts[0].is_empty() {
         return Err(no_rows(&counts));
     }
@@ -420,7 +424,8 @@ mod tests {
             prepared(&Specification { over_length: OverLength::Drop, ..none.clone() }, &Tokenizer::bytes());
         assert_eq!((dropped.counts.dropped_long, dropped.counts.examples), (1, 3));
         let all = prepared(&Specification { loss_on: LossOn::All, ..none.clone() }, &Tokenizer::bytes());
-        assert_eq!((all.counts.cut, all.counts.longest), (1, 40));
+        assert_eq!((all.counts.cut, all.counts.longest), (1, 302));
+        assert_eq!(all.parts.iter().flat_map(|part| part.too_long.clone()).collect::<Vec<_>>(), [302]);
         assert!(matches!(prepare(&none, &Tokenizer::bytes(), None, &mut |_| false), Err(DataError::Stopped)));
     }
 }

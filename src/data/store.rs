@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Raised when the meaning of prepared data changes: older files are then not found.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: &[u8] = b"ltune data\n";
 const HASH: usize = 64;
@@ -32,6 +32,7 @@ struct PartHeader {
     examples: usize,
     text: usize,
     files: Vec<String>,
+    too_long: Vec<u32>,
 }
 
 impl Header {
@@ -102,7 +103,7 @@ impl<'a> Reader<'a> {
 impl Part {
     fn header(&self) -> PartHeader {
         let (tokens, examples, text) = (self.ids.len(), self.len(), self.text.len());
-        PartHeader { tokens, examples, text, files: self.files.clone() }
+        PartHeader { tokens, examples, text, files: self.files.clone(), too_long: self.too_long.clone() }
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
@@ -130,7 +131,8 @@ impl Part {
             text_ends.as_chunks::<4>().0.iter().map(|ends| ends.map(|end| end as usize)).collect();
         let places = reader.numbers(header.examples.checked_mul(2)?)?;
         let places = places.as_chunks::<2>().0.iter().map(|[file, place]| (*file as u32, *place)).collect();
-        Some(Part { ids, supervised, offsets, text, text_ends, places, files: header.files.clone() })
+        let (files, too_long) = (header.files.clone(), header.too_long.clone());
+        Some(Part { ids, supervised, offsets, text, text_ends, places, files, too_long })
     }
 }
 
@@ -144,6 +146,7 @@ mod tests {
         let row = RowText { prompt: "p", completion: "ç", label: Some("l"), rejected: None };
         part.push(Example { ids: &[1, 2, 70000], supervised: &[false, true, false] }, row, (0, 7));
         part.push(Example { ids: &[4], supervised: &[true] }, RowText::default(), (0, 9));
+        part.too_long.push(70);
         part
     }
 

@@ -68,8 +68,13 @@ impl Look {
         self.painted(text, "1")
     }
 
-    fn painted(&self, text: &str, code: &str) -> String {
-        if self.color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
+    /// In a shade of the terminal's own, by its ANSI code; an empty code is the plain one.
+    pub fn painted(&self, text: &str, code: &str) -> String {
+        if self.color && !text.is_empty() && !code.is_empty() {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.into()
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Front ends: each turns the events of a session into its own form.
 
+pub mod batches;
 pub mod color;
 pub mod command_line;
 pub mod doctor;

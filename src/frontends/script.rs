@@ -4,7 +4,7 @@ use crate::events::{Evaluation, Event, Figure, Generation, Progress, Sink, Sourc
 use crate::frontends::outlet::Outlet;
 use crate::frontends::progress::Live;
 use crate::frontends::thinning::Thinning;
-use crate::frontends::{lines, render, tables};
+use crate::frontends::{batches, lines, render, tables};
 use crate::plot::terminal::{Screen, terminal};
 
 /// How much is said.
@@ -169,6 +169,7 @@ impl Sink for ScriptSink {
             Event::Note { text } => self.remark(text),
             Event::Piece { text } => self.piece(text),
             Event::Table(table) => self.print_block(&tables::table(table, &self.out.look)),
+            Event::Batch(batch) => self.print_block(&batches::batch(batch, &self.out.look)),
             Event::Step(step) => self.step(step),
             Event::Move(moved) => self.remark(&lines::moved(moved, &self.out.look)),
             Event::Eval(evaluation) => self.evaluation(evaluation),

@@ -102,6 +102,11 @@ pub const NO_TEMPLATE: &str = "L0305";
 pub const TOO_LONG_ROW: &str = "L0306";
 pub const NO_OBJECTIVE: &str = "L0307";
 pub const NOT_CACHED: &str = "L0308";
+pub const SAME_ROWS: &str = "L0309";
+pub const LABEL_SETS: &str = "L0310";
+pub const UNKNOWN_ROLE: &str = "L0311";
+pub const NO_SUCH_ROW: &str = "L0312";
+pub const NO_TOKENIZER: &str = "L0313";
 
 pub const RECIPE: &str = "L0401";
 pub const TOO_MANY_LAYERS: &str = "L0402";
@@ -120,6 +125,10 @@ pub const EVALUATION: &str = "L0414";
 pub const GENERATION: &str = "L0415";
 pub const NO_ADAPTER: &str = "L0416";
 pub const CONDITIONS: &str = "L0417";
+pub const WARMUP: &str = "L0450";
+pub const NEVER_HAPPENS: &str = "L0451";
+pub const FREEZING: &str = "L0452";
+pub const NOTHING_TRAINED: &str = "L0453";
 
 pub const NOTHING_TO_UNDO: &str = "L0418";
 pub const NO_SUCH_STEP: &str = "L0419";
@@ -492,7 +501,7 @@ pub const TABLE: &[Code] = &[
     Code {
         code: VOCABULARY,
         title: "a tokenizer that does not fit the model",
-        explanation: "Each id that the tokenizer can produce must have an embedding in the model.",
+        explanation: "Each id that the tokenizer can produce must have an embedding in the model. A tokenizer that is much smaller than the vocabulary of pretrained weights is another model's: every id would mean another token than the one the weights were trained with.",
         example: "model m { init = random { vocabulary = 512 }; tokenizer = bytes }",
     },
     Code {
@@ -554,6 +563,36 @@ pub const TABLE: &[Code] = &[
         title: "tokens that could not be kept",
         explanation: "Tokenized data is kept in the cache folder that `ltune doctor` names, so that the next run starts at once. It could not be written; the run goes on without.",
         example: "plan a",
+    },
+    Code {
+        code: SAME_ROWS,
+        title: "rows that are trained on and evaluated on",
+        explanation: "Rows of the part that is evaluated on have exactly the tokens of training rows, so its numbers are too good to be true. Exact duplicates within one file are dropped when it is read; these come from two files, from texts that repeat themselves, or from rows that are the same once they are cut. Remove them from one side.",
+        example: "data chat { from = \"chat.jsonl\" }\ndata held { from = \"held.jsonl\"; split = none }\ntune a { model = base; data = chat }\nstep a 20\neval a on held",
+    },
+    Code {
+        code: LABEL_SETS,
+        title: "labels that no training row has",
+        explanation: "A label of the part that is evaluated on occurs in no training row, so the model has no way to learn it, and every such row is counted as wrong. Another `seed` splits otherwise; a label this rare may need more rows.",
+        example: "data mail { from = \"mail.csv\"; split = 80% / 20%; seed = 7 }",
+    },
+    Code {
+        code: UNKNOWN_ROLE,
+        title: "a role that looks misspelt",
+        explanation: "`loss_on` names the roles of a chat whose messages are learned. Those of the usual chats are `system`, `user`, `assistant` and `tool`; a role that no message has teaches nothing.",
+        example: "data chat { from = \"chat.jsonl\"; loss_on = [\"asistant\"] }   # write: assistant",
+    },
+    Code {
+        code: NO_SUCH_ROW,
+        title: "a row or micro-batch that is not there",
+        explanation: "Rows and micro-batches of data are counted from 0, steps of a run from 1; a range holds both its ends. The note says how many there are.",
+        example: "show rows chat 0..4",
+    },
+    Code {
+        code: NO_TOKENIZER,
+        title: "data without a model to see it with",
+        explanation: "Data has no tokenizer of its own. It is seen as the run that uses it sees it, else with the model last defined; `for` names another one.",
+        example: "model base { from = \"smollm2-135m\" }\ndata chat { from = \"chat.jsonl\" }\nshow rows chat for base",
     },
     Code {
         code: RECIPE,
@@ -674,6 +713,30 @@ pub const TABLE: &[Code] = &[
         title: "a setting that a live run keeps",
         explanation: "Model, data, seed, rows a step, the kind of optimizer, and rank and targets of adapters decide what a run is: changing them under its steps would make its numbers mean nothing. A fork at step 0 begins anew with the change beside it; so does another `tune`.",
         example: "fork a as c at 0 { method = lora { rank = 32 } }",
+    },
+    Code {
+        code: WARMUP,
+        title: "a warmup as long as the run",
+        explanation: "The learning rate rises over the warmup and reaches `lr` at its end; a warmup that is not over before the run is never trains at `lr`. A few hundredths of the run are usual: `warmup = 3%`. The decay of `wsd` has to fit behind the warmup too.",
+        example: "tune a { model = base; data = chat; steps = 40; schedule = cosine { warmup = 100 steps } }   # write: warmup = 2 steps",
+    },
+    Code {
+        code: NEVER_HAPPENS,
+        title: "something that never happens in the planned run",
+        explanation: "An evaluation, a checkpoint, a lower learning rate or an early stop is asked for, and the planned run ends before it falls due. Let it happen more often, or plan a longer run.",
+        example: "tune a { model = base; data = chat; steps = 40; eval_every = 500 steps }   # write: eval_every = 10 steps",
+    },
+    Code {
+        code: FREEZING,
+        title: "a freezing rule that fits no tensor",
+        explanation: "`freeze` takes `layers 0..3`, `embeddings`, `head`, `norms`, `attention`, `mlp`, `all`, a module such as `q_proj`, or tensor names with `*`. Layers are counted from 0. Each rule must reach a tensor of the model or an adapter of the run; a tied head is reached as `embeddings`.",
+        example: "tune a { model = base; data = chat; freeze = [\"layers 0..3\", \"attention\"] }",
+    },
+    Code {
+        code: NOTHING_TRAINED,
+        title: "a run with nothing left to train",
+        explanation: "The freezing rules reach everything that the method trains.",
+        example: "tune a { model = base; data = chat; method = last_layers { count = 2 }; freeze = [\"attention\"] }",
     },
     Code {
         code: MISSING_FILE,

@@ -160,7 +160,7 @@ impl Fit<'_> {
             }
         }
         if let Some(diagnostics) = complaint {
-            return Err(diagnostics);
+            return Err(self.or_a_word(diagnostics, kinds, expr));
         }
         let wanted = wanted(&Kind::AnyOf(kinds));
         if let ExprKind::Path(names) = &expr.kind
@@ -177,6 +177,17 @@ impl Fit<'_> {
             _ => evaluate(expr, self.scope).map_err(one)?.sort(),
         };
         Err(vec![self.refused(format!("`{}` takes {wanted}, not {found}", self.name), expr.span)])
+    }
+
+    /// A name that is none may be meant as one of the words that could stand there too.
+    fn or_a_word(&self, mut diagnostics: Vec<Diagnostic>, kinds: &[Kind], expr: &Expr) -> Vec<Diagnostic> {
+        if let (Some(word), [only]) = (expr.as_word(), diagnostics.as_mut_slice())
+            && only.code == codes::UNKNOWN_NAME
+            && only.fixes.is_empty()
+        {
+            *only = nearest_word(only.clone(), word, &words_of(kinds), expr.span);
+        }
+        diagnostics
     }
 
     // ---- words and names ----------------------------------------------------------------------------------------
@@ -499,13 +510,16 @@ pub fn find_choice(choices: &'static [Choice], word: &str) -> Option<&'static Ch
 
 /// Whether an expression has the form of a kind, right or wrong in its value: `step a 20` tells run and count by this.
 pub fn has_form(kind: &Kind, expr: &Expr, scope: &dyn Scope) -> bool {
+    if let Kind::AnyOf(kinds) = kind {
+        return kinds.iter().any(|kind| has_form(kind, expr, scope));
+    }
     let variable = expr.as_word().and_then(|word| scope.variable(word));
     if let Some(value) = variable {
-        return has_value_form(kind, &value);
+        let is_named = matches!(kind, Kind::Name(kinds) if kinds.contains(&NameKind::Variable));
+        return is_named || has_value_form(kind, &value);
     }
     match (&expr.kind, kind) {
         (_, Kind::Any) => true,
-        (_, Kind::AnyOf(kinds)) => kinds.iter().any(|kind| has_form(kind, expr, scope)),
         (ExprKind::Paren(inner), _) => has_form(kind, inner, scope),
         (ExprKind::List(_), Kind::List { .. } | Kind::Prompt) => true,
         (_, Kind::List { of, .. }) => has_form(of, expr, scope),

@@ -1,6 +1,6 @@
 //! An axis: the numbers it shows, where each stands between its ends, and the ticks.
 
-use crate::events::{Figure, Panel};
+use crate::events::{Figure, Mark, Panel};
 use crate::plot::range::{Range, drawable, x_range, y_range};
 use crate::plot::ticks::{Numbers, Tick, linear, logarithmic};
 
@@ -30,14 +30,15 @@ impl Axis {
             return Some(Axis { range, log: true, ticks: logarithmic(range, count) });
         }
         let span = range.high - range.low;
-        let ticks = linear(range, count, Numbers::Any);
+        let numbers = if counts(panel) { Numbers::Whole } else { Numbers::Any };
+        let ticks = linear(range, count, numbers);
         let step = ticks.windows(2).map(|pair| pair[1].value - pair[0].value).next().unwrap_or(span);
         let below = (range.low / step + 1e-6).floor() * step;
         let above = (range.high / step - 1e-6).ceil() * step;
         let low = if range.low - below <= 0.6 * step { below } else { range.low - 0.05 * span };
         let high = if above - range.high <= 0.6 * step { above } else { range.high + 0.05 * span };
         let range = Range { low, high };
-        Some(Axis { range, log: false, ticks: linear(range, count + 1, Numbers::Any) })
+        Some(Axis { range, log: false, ticks: linear(range, count + 1, numbers) })
     }
 
     /// Where a number stands: 0 at the low end, 1 at the high end. `None` when the axis cannot show it.
@@ -56,6 +57,13 @@ impl Axis {
     }
 }
 
+/// Are there bars alone, of whole numbers: how often something was found?
+fn counts(panel: &Panel) -> bool {
+    panel.series.iter().all(|series| {
+        series.mark == Mark::Bars && series.points.iter().all(|(_, y)| y.is_finite() && y.fract() == 0.0)
+    })
+}
+
 /// Are all places along the horizontal axis whole numbers, as steps are?
 fn all_whole(figure: &Figure) -> bool {
     let points = figure.panels.iter().flat_map(|panel| &panel.series).flat_map(|series| &series.points);
@@ -65,7 +73,7 @@ fn all_whole(figure: &Figure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Mark, Series};
+    use crate::events::Series;
 
     fn panel(log_y: bool, points: &[(f64, f64)]) -> Panel {
         let series = vec![Series { name: "a".into(), points: points.to_vec(), mark: Mark::Line, color: 0 }];

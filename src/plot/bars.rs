@@ -28,7 +28,7 @@ pub fn bars(figure: &Figure, panel: &Panel, x: &Axis, y: &Axis) -> Vec<Bar> {
             let right = x.place(at + (offset + share) * slot)?;
             Some(Bar { left, right, zero, end: y.place(*value)?, color: series.color })
         };
-        all.extend(series.points.iter().filter_map(bar));
+        all.extend(series.points.iter().filter(|(_, value)| *value != 0.0).filter_map(bar));
     }
     all
 }

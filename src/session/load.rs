@@ -15,6 +15,7 @@ use crate::model::load::load as load_weights;
 use crate::session::definitions::{
     DataDefinition, DataOrigin, ModelDefinition, ModelOrigin, Precision, TokenizerOrigin,
 };
+use crate::session::written::Written;
 use crate::session::{DatasetKey, Session, sentence};
 use crate::torch::processor::{self, Processor};
 use crate::torch::{device, memory};
@@ -72,6 +73,11 @@ impl Session {
             )
             .note("ids beyond the model's vocabulary have no embedding: give the tokenizer that the model was made with"));
         }
+        if matches!(model.tokenizer, TokenizerOrigin::Path(_))
+            && let Some(warning) = other_tokenizer(model, tokenizer.vocabulary_size())
+        {
+            out.diagnostic(warning);
+        }
         self.tokenizers.push((model.clone(), tokenizer.clone()));
         Ok(tokenizer)
     }
@@ -117,9 +123,11 @@ impl Session {
             prepare(&specification, &tokenizer, cache.as_deref(), &mut observe)
         };
         let dataset = prepared.map_err(|error| {
-            Diagnostic::error(data_code(&error), format!("data `{}`: {}", data.name, sentence(&error)))
+            let message = format!("data `{}`: {}", data.name, sentence(&error));
+            data_place(data, &error, Diagnostic::error(data_code(&error), message))
         })?;
         say_counts(&data.name, &dataset, started.elapsed().as_secs_f64(), out);
+        many_cut(data, &dataset).into_iter().for_each(|warning| out.diagnostic(warning));
         if let Some(why) = &dataset.uncached {
             out.diagnostic(Diagnostic::warning(
                 codes::NOT_CACHED,
@@ -222,6 +230,25 @@ fn must_fit(
     })
 }
 
+/// A tokenizer that was given beside pretrained weights and is far too small for them. Vocabularies are often padded a
+/// little, so only a large gap is told.
+pub fn other_tokenizer(model: &ModelDefinition, ids: usize) -> Option<Diagnostic> {
+    let vocabulary = model.config.as_ref()?.vocab_size as usize;
+    let gap = vocabulary.saturating_sub(ids);
+    if matches!(model.origin, ModelOrigin::Random { .. }) || gap <= 256 || gap * 20 <= vocabulary {
+        return None;
+    }
+    let (ids, vocabulary) = (grouped(ids as u64), grouped(vocabulary as u64));
+    let message =
+        format!("the tokenizer of model `{}` has {ids} ids and its weights know {vocabulary}", model.name);
+    let written = Written { settings: &model.settings, span: None };
+    Some(
+        written
+            .at("tokenizer", Diagnostic::warning(codes::VOCABULARY, message))
+            .note("pretrained weights know the tokens of their own tokenizer only: leave `tokenizer` out"),
+    )
+}
+
 /// The folder or file that holds the weights; a sample is fetched when it is not in the cache.
 pub fn weights_path(model: &ModelDefinition, out: &mut Out) -> Result<Option<PathBuf>, Diagnostic> {
     match &model.origin {
@@ -318,22 +345,47 @@ fn say_counts(name: &str, dataset: &Dataset, seconds: f64, out: &mut Out) {
         ));
     }
     out.note(lines.join("\n"));
+}
+
+/// More than one example in a hundred lost its end, which is often what is to be learned.
+fn many_cut(data: &DataDefinition, dataset: &Dataset) -> Option<Diagnostic> {
+    let counts = &dataset.counts;
     let share = counts.cut as f64 / counts.examples.max(1) as f64;
-    if share > 0.01 {
-        out.diagnostic(
-            Diagnostic::warning(
-                codes::MANY_CUT,
-                format!(
-                    "{:.1} % of the examples of `{name}` are longer than `max_len` and were cut",
-                    share * 100.0
-                ),
-            )
-            .note(format!(
-                "the longest has {}; raise `max_len`, or write `too_long = drop`",
-                counted(counts.longest, "token")
-            )),
-        );
+    if share <= 0.01 {
+        return None;
     }
+    let message = format!(
+        "{:.1} % of the examples of `{}` are longer than `max_len` and were cut",
+        100.0 * share,
+        data.name
+    );
+    let written = Written { settings: &data.settings, span: None };
+    let diagnostic = written.at(place_of_length(&written), Diagnostic::warning(codes::MANY_CUT, message)).note(
+        format!(
+            "the longest has {}; raise `max_len`, or write `too_long = drop`; `show lengths {}` shows them all",
+            counted(counts.longest, "token"),
+            data.name
+        ),
+    );
+    Some(diagnostic)
+}
+
+/// What decides how long an example may be, where it was written.
+fn place_of_length(written: &Written) -> &'static str {
+    if written.stands("max_len") { "max_len" } else { "from" }
+}
+
+/// Where the data is mended.
+fn data_place(data: &DataDefinition, error: &DataError, diagnostic: Diagnostic) -> Diagnostic {
+    let written = Written { settings: &data.settings, span: None };
+    let place = match error {
+        DataError::NothingSupervised { .. } | DataError::TooLong { .. } => place_of_length(&written),
+        DataError::NoTemplate { .. } | DataError::UnknownTemplate { .. } if written.stands("template") => {
+            "template"
+        }
+        _ => "from",
+    };
+    written.at(place, diagnostic)
 }
 
 fn data_code(error: &DataError) -> &'static str {

@@ -1,6 +1,7 @@
 //! The state of a session as one plain value: what names stand for, what is loaded, the runs.
 
 pub mod curves;
+pub mod data_rules;
 pub mod definitions;
 pub mod folder;
 pub mod fork;
@@ -13,8 +14,10 @@ pub mod record;
 pub mod resume;
 pub mod rounds;
 pub mod run;
+pub mod stretches;
 pub mod timeline;
 pub mod training;
+pub mod written;
 
 use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
@@ -29,7 +32,7 @@ use crate::session::outline::{Outline, Thing};
 use crate::session::run::Run;
 use crate::torch::processor::Processor;
 use crate::train::recipe::Recipe;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -54,6 +57,8 @@ pub struct Session {
     pub rounds: Vec<Round>,
     /// Runs that have begun.
     begun: u64,
+    /// What was warned of and is not said again.
+    told: BTreeSet<String>,
 }
 
 /// From the settings before it, the verb and what followed the run's name to the settings after it.

@@ -76,6 +76,7 @@ impl Run {
             )
             .note("`show`, `eval` and `generate` take them; to train on texts or completions, map them with `columns`"));
         }
+        session.data_rules(&definition, &dataset, out)?;
         let processor = session.processor()?;
         let base = session.base(&definition.model, out)?;
         let longest = dataset.part(PartName::Train).longest() as i64;

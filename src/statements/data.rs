@@ -1,5 +1,7 @@
 //! `data NAME { … }`: which rows, how they become tokens, and which tokens are trained on.
 
+mod rules;
+
 use crate::data::peek::{Peek, peek};
 use crate::data::specification::{Format, From, LossOn, OverLength, Specification};
 use crate::events::{Diagnostic, Out};
@@ -10,6 +12,7 @@ use crate::language::schema::{Choice, Default, Form, Kind, Setting};
 use crate::language::value::{Settings, Value};
 use crate::session::Session;
 use crate::session::definitions::{DataDefinition, DataOrigin};
+use crate::statements::data::rules::rules;
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::units::Unit;
 use std::collections::BTreeMap;
@@ -66,9 +69,13 @@ const FORM: Form = Form {
         .or("95% / 5%")
         .example("split = 90% / 5% / 5%"),
         Setting::new("shuffle", Kind::Bool, "whether rows are drawn in a new order each epoch").or("on"),
-        Setting::new("seed", Kind::SEED, "seed of the split and of the order")
-            .or("42")
-            .aliases(&["data_seed"]),
+        Setting::new(
+            "seed",
+            Kind::SEED,
+            "seed of the split and of random rows; the order of training has the run's",
+        )
+        .or("42")
+        .aliases(&["data_seed"]),
         Setting::new("max_len", TOKENS, "longest example")
             .or("1024 tokens")
             .aliases(peers::MAX_LEN)
@@ -186,6 +193,11 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Dat
         );
         return None;
     }
+    let shape = match origin {
+        DataOrigin::Path { shape } => shape,
+        _ => None,
+    };
+    rules(&settings, &specification, shape, checking);
     if let DataOrigin::Sample { .. } = origin {
         specification.format = Some(Format::Jsonl); // samples are converted to it when they are fetched
     }
@@ -207,6 +219,7 @@ fn random(name: &str, settings: Settings, checking: &mut Checking) -> Option<Dat
     let from = From::Random { rows: rows as usize, length: length as usize, seed };
     let mut specification = specification(&settings, from);
     specification.max_len = specification.max_len.max(length as usize);
+    rules(&settings, &specification, None, checking);
     Some(DataDefinition { name: name.to_string(), origin: DataOrigin::Random, specification, settings })
 }
 

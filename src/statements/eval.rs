@@ -75,6 +75,7 @@ impl Action for Eval {
         if part.is_empty() {
             return Err(Diagnostic::error(codes::EMPTY_PART, format!("`{data}` has no rows")));
         }
+        session.trained_on(&self.name, &dataset, &part, &data, out);
         let subject = session.subject(&self.name, out)?;
         let Some(mut evaluation) = measure(&self.name, &subject.policy(), &data, &part, self.batch, out)?
         else {

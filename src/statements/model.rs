@@ -11,6 +11,7 @@ use crate::model::load::read_config;
 use crate::model::preset::preset;
 use crate::session::Session;
 use crate::session::definitions::{ModelDefinition, ModelOrigin, Precision, TokenizerOrigin};
+use crate::session::load::other_tokenizer;
 use crate::statements::{Action, Check, Checking, Statement};
 use std::path::{Path, PathBuf};
 
@@ -218,7 +219,14 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Mod
         return None;
     }
     let settings = resolved(settings, config.as_ref());
-    Some(ModelDefinition { name: name.to_string(), origin, tokenizer, dtype, device, config, settings })
+    let model =
+        ModelDefinition { name: name.to_string(), origin, tokenizer, dtype, device, config, settings };
+    if model.tokenizer == TokenizerOrigin::Bytes {
+        other_tokenizer(&model, Tokenizer::bytes().vocabulary_size())
+            .into_iter()
+            .for_each(|warning| checking.report(warning));
+    }
+    Some(model)
 }
 
 /// The settings with every size of a random shape filled in, so that `show` says them.

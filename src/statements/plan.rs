@@ -48,6 +48,7 @@ impl Action for Show {
         }
         let config = config(&tune.model, out)?;
         let dataset = session.dataset(&tune.data, &tune.model, out)?;
+        session.data_rules(&tune, &dataset, out)?;
         let material = Material::new(&dataset, &tune.data.specification, PartName::Train);
         let bytes = weight_bytes(&tune.model)?;
         let planned =

@@ -23,8 +23,14 @@ pub enum TrainError {
     )]
     Pattern { pattern: String },
 
-    #[error("`{pattern}` matches no tensor of this run; `show` lists them, and a tied head is `embeddings`")]
+    #[error(
+        "`{pattern}` matches no tensor of the model; a tied head is `embeddings`, a module is `q_proj`, a tensor its \
+         whole name"
+    )]
     PatternMatchesNothing { pattern: String },
+
+    #[error("`{pattern}` changes nothing: what it matches is {} before it", if *trained { "trained" } else { "not trained" })]
+    PatternChangesNothing { pattern: String, trained: bool },
 
     #[error("`{pattern}` reaches beyond the model, whose last layer is {last}")]
     LayersOutside { pattern: String, last: usize },

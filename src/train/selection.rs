@@ -1,7 +1,9 @@
 //! Which tensors a recipe trains: the method's own, then the freezing rules in order.
 
+use crate::model::config::{Config, LINEAR_MODULES, module_name};
+use crate::model::lora;
 use crate::train::error::TrainError;
-use crate::train::recipe::{Method, Recipe};
+use crate::train::recipe::{Method, Recipe, Selection};
 use std::collections::BTreeSet;
 
 /// The names that are trained. `base` are the model's tensors, `adapters` those that the method adds.
@@ -13,32 +15,75 @@ pub fn trained(
 ) -> Result<BTreeSet<String>, TrainError> {
     let mut trained = method_trains(&recipe.method, base, adapters, layers)?;
     for rule in &recipe.freeze {
-        let pattern = Pattern::parse(&rule.pattern, layers)?;
-        let matched = |names: &[String]| -> Vec<String> {
-            names.iter().filter(|name| pattern.matches(name)).cloned().collect()
-        };
-        // Where a rule reaches adapters it means them; the weights below an adapter stay frozen.
-        let of_adapters = matched(adapters);
-        let names = if of_adapters.is_empty() || !rule.trained {
-            [of_adapters, matched(base)].concat()
-        } else {
-            of_adapters
-        };
-        if names.is_empty() {
-            return Err(TrainError::PatternMatchesNothing { pattern: rule.pattern.clone() });
-        }
-        for name in names {
-            if rule.trained {
-                trained.insert(name);
-            } else {
-                trained.remove(&name);
-            }
-        }
+        apply(rule, &mut trained, base, adapters, layers)?;
     }
     if trained.is_empty() {
         return Err(TrainError::NothingTrained);
     }
     Ok(trained)
+}
+
+/// What is wrong with the freezing rules of a recipe on a model of this shape, also that a rule changes nothing: told
+/// from names alone. An adapter that is continued from a folder is not looked into.
+pub fn selection_mistake(config: &Config, recipe: &Recipe) -> Option<TrainError> {
+    if matches!(recipe.method, Method::Lora { from: Some(_), .. }) {
+        return None;
+    }
+    let layers = config.num_hidden_layers as usize;
+    let base: Vec<String> = config.parameter_shapes().into_iter().map(|(name, _)| name).collect();
+    let adapters = adapter_names(config, &recipe.method);
+    let mut trained = match method_trains(&recipe.method, &base, &adapters, layers) {
+        Ok(trained) => trained,
+        Err(error) => return Some(error),
+    };
+    for rule in &recipe.freeze {
+        match apply(rule, &mut trained, &base, &adapters, layers) {
+            Ok(0) => {
+                let Selection { pattern, trained } = rule.clone();
+                return Some(TrainError::PatternChangesNothing { pattern, trained });
+            }
+            Ok(_) => {}
+            Err(error) => return Some(error),
+        }
+    }
+    trained.is_empty().then_some(TrainError::NothingTrained)
+}
+
+/// The tensors of a fresh adapter.
+fn adapter_names(config: &Config, method: &Method) -> Vec<String> {
+    let Method::Lora { settings, .. } = method else { return vec![] };
+    let layers = 0..config.num_hidden_layers;
+    let modules = layers.flat_map(|layer| LINEAR_MODULES.map(|module| module_name(layer, module)));
+    modules
+        .filter(|module| settings.matches(module))
+        .flat_map(|module| <[String; 2]>::from(lora::names(&module)))
+        .collect()
+}
+
+/// Applies one rule; how many tensors are trained or frozen by it that were not before.
+fn apply(
+    rule: &Selection,
+    trained: &mut BTreeSet<String>,
+    base: &[String],
+    adapters: &[String],
+    layers: usize,
+) -> Result<usize, TrainError> {
+    let pattern = Pattern::parse(&rule.pattern, layers)?;
+    let matched = |names: &[String]| -> Vec<String> {
+        names.iter().filter(|name| pattern.matches(name)).cloned().collect()
+    };
+    // Where a rule reaches adapters it means them; the weights below an adapter stay frozen.
+    let of_adapters = matched(adapters);
+    let names = if of_adapters.is_empty() || !rule.trained {
+        [of_adapters, matched(base)].concat()
+    } else {
+        of_adapters
+    };
+    if names.is_empty() {
+        return Err(TrainError::PatternMatchesNothing { pattern: rule.pattern.clone() });
+    }
+    let mut changed = |name: String| if rule.trained { trained.insert(name) } else { trained.remove(&name) };
+    Ok(names.into_iter().map(|name| usize::from(changed(name))).sum())
 }
 
 fn method_trains(
@@ -149,7 +194,7 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::model::lora::LoraSettings;
-    use crate::train::recipe::Selection;
+    use crate::model::preset::preset;
 
     fn base() -> Vec<String> {
         let mut names = vec!["model.embed_tokens.weight".to_string(), "model.norm.weight".into()];
@@ -209,6 +254,25 @@ mod tests {
         assert!(one("proj").unwrap_err().contains("`proj`"));
         assert!(one("layers 3..12").unwrap_err().contains("11"));
         assert!(one("all").unwrap_err().contains("nothing"));
+    }
+
+    #[test]
+    fn mistakes_are_told_from_the_shape_of_a_model_alone() {
+        let config = preset("tiny").unwrap();
+        let mistake = |method: Method, freeze: &[&str]| {
+            let freeze = freeze.iter().map(|pattern| Selection::freeze(*pattern)).collect();
+            let recipe = Recipe { freeze, ..Recipe::new(method) };
+            selection_mistake(&config, &recipe).map(|error| error.to_string())
+        };
+        let lora = || Method::lora(LoraSettings::default());
+        assert_eq!(mistake(lora(), &["layers 0"]), None);
+        assert_eq!(mistake(Method::Full, &["embeddings", "model.layers.1.*"]), None);
+        assert!(mistake(Method::Full, &["head"]).unwrap().contains("`head` matches no tensor"));
+        assert!(mistake(lora(), &["layers 0..2"]).unwrap().contains("last layer is 1"));
+        let idle = "`embeddings` changes nothing: what it matches is not trained before it";
+        assert_eq!(mistake(lora(), &["embeddings"]).unwrap(), idle);
+        assert!(mistake(Method::LastLayers { count: 1 }, &["layers 0"]).unwrap().contains("changes nothing"));
+        assert!(mistake(lora(), &["attention", "mlp"]).unwrap().contains("nothing is left to train"));
     }
 
     #[test]

@@ -305,7 +305,9 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Tun
     let data = checking.outline.data(settings.word("data"))?;
     if let Some(members) = sweep_members(&settings) {
         // A family is planned, not stepped; its first member shows what a member is like.
-        let recipe = recipe(&first_member(&settings));
+        let first = first_member(&settings);
+        let recipe = recipe(&first);
+        rules(&first, &recipe, &model, &data, checking);
         let family = Some(Family { members });
         return Some(TuneDefinition { name: name.to_string(), model, data, recipe, settings, family });
     }
