@@ -9,5 +9,9 @@ mod peers;
 mod program;
 mod readme;
 mod reference;
+#[cfg(feature = "repl")]
+mod repl;
 mod rooms;
 mod schema;
+#[cfg(feature = "repl")]
+mod terminal;
