@@ -1,5 +1,7 @@
 //! Checks a whole script or cell, then runs it, statement by statement; everything it says is an event.
 
+mod cell;
+
 use crate::events::{Diagnostic, Event, Out, SourceId, Span};
 use crate::language::blocks::{choices_of, find_setting};
 use crate::language::check::{check_definition, check_verb, parse_setting, unknown_statement, unusable_name};
@@ -69,6 +71,8 @@ pub struct Interpreter {
     pub keep_going: bool,
     /// What the command line changes in definitions.
     pub assignments: Vec<Assignment>,
+    /// The number of the cell that is run next; then a value at its end is shown. None for scripts.
+    pub cell: Option<u64>,
 }
 
 /// A statement that has passed its check.
@@ -86,7 +90,7 @@ impl Interpreter {
     pub fn new(out: Out) -> Interpreter {
         let mut session = Session::default();
         session.settle = Some(statements::set::settle);
-        Interpreter { session, out, keep_going: false, assignments: vec![] }
+        Interpreter { session, out, keep_going: false, assignments: vec![], cell: None }
     }
 
     pub fn into_out(self) -> Out {
@@ -159,6 +163,7 @@ impl Interpreter {
             checked: vec![],
             diagnostics: vec![],
             including: vec![],
+            cell: self.cell,
         };
         for unit in units {
             checker.unit(unit);
@@ -181,12 +186,16 @@ struct Checker<'a> {
     diagnostics: Vec<Diagnostic>,
     /// Files that are being read, to find circles.
     including: Vec<PathBuf>,
+    cell: Option<u64>,
 }
 
 impl Checker<'_> {
     fn unit(&mut self, unit: Unit) {
         let source = self.out.sources.add(unit.name, unit.text.clone());
-        self.text(&unit.text, source, &unit.folder);
+        match self.cell {
+            Some(number) => self.cell(&unit.text, source, &unit.folder, number),
+            None => self.text(&unit.text, source, &unit.folder),
+        }
     }
 
     fn text(&mut self, text: &str, source: SourceId, folder: &Path) {

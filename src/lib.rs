@@ -17,6 +17,7 @@
 //!
 //! A room knows only those below it; `tests/rooms.rs` enforces that.
 
+pub mod assist;
 pub mod data;
 pub mod evaluate;
 pub mod events;

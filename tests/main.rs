@@ -11,7 +11,11 @@ mod peers;
 mod program;
 mod readme;
 mod reference;
+#[cfg(feature = "repl")]
+mod repl;
 mod resume;
 mod rooms;
 mod schema;
+#[cfg(feature = "repl")]
+mod terminal;
 mod timeline;

@@ -30,9 +30,21 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("interpreter", &["units", "events", "files", "language", "torch", "session", "statements"]),
+    ("assist", &["units", "events", "files", "language", "data", "session", "statements"]),
     (
         "frontends",
-        &["units", "events", "files", "language", "torch", "plot", "session", "statements", "interpreter"],
+        &[
+            "units",
+            "events",
+            "files",
+            "language",
+            "torch",
+            "plot",
+            "session",
+            "statements",
+            "interpreter",
+            "assist",
+        ],
     ),
 ];
 
@@ -84,11 +96,10 @@ fn source() -> PathBuf {
 
 fn files_of(room: &str) -> Vec<PathBuf> {
     let file = source().join(format!("{room}.rs"));
-    if file.exists() {
-        return vec![file];
-    }
-    let mut files = vec![];
-    let mut folders = vec![source().join(room)];
+    let folder = source().join(room);
+    let mut files: Vec<PathBuf> = if file.exists() { vec![file] } else { vec![] };
+    let mut folders: Vec<PathBuf> = if folder.is_dir() { vec![folder] } else { vec![] };
+    assert!(!files.is_empty() || !folders.is_empty(), "`{room}` is neither a file nor a folder");
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a room is a file or a folder") {
             let path = entry.expect("its entries can be read").path();

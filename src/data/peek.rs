@@ -7,6 +7,7 @@ use crate::data::source::{Fields, Found, files};
 use crate::data::specification::{Format, From, Specification};
 use serde_json::Value;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 /// Rows looked at.
 const ROWS: usize = 3;
@@ -53,6 +54,20 @@ pub fn peek(specification: &Specification) -> Result<Peek, DataError> {
     Ok(Peek { format: Some(first.format), shape: recognised.shape, columns, rows, bytes, files: files.len() })
 }
 
+/// The columns of the first row, whatever they mean: for those who are about to say it.
+pub fn first_columns(path: &Path) -> Result<Vec<String>, DataError> {
+    let files = files(path, None)?;
+    let mut columns = vec![];
+    files[0].read(&mut |_, found| match found {
+        Found::Row(fields) => {
+            columns = fields.keys().cloned().collect();
+            Ok(ControlFlow::Break(()))
+        }
+        _ => Ok(ControlFlow::Continue(())),
+    })?;
+    Ok(columns)
+}
+
 fn shown(value: Option<&Value>) -> String {
     let text = match value {
         None | Some(Value::Null) => String::new(),
@@ -86,5 +101,14 @@ mod tests {
         assert_eq!(peek.columns, ["text", "n"]);
         assert_eq!(peek.rows[0], [format!("{}…", "é".repeat(200)), "1".into()]);
         assert_eq!(peek.rows.len(), 3);
+    }
+
+    #[test]
+    fn columns_are_told_before_anybody_knows_what_they_mean() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.jsonl");
+        std::fs::write(&path, "{\"question\": \"a\", \"answer\": \"b\"}\nbroken").expect("written");
+        assert_eq!(first_columns(&path).expect("looked"), ["question", "answer"]);
+        assert!(first_columns(&folder.path().join("missing.jsonl")).is_err());
     }
 }

@@ -22,7 +22,8 @@ const INTERRUPTED: u8 = 130;
 
 /// Step, inspect, change, fork and exactly undo a local Llama fine-tune.
 ///
-/// Runs .ltune scripts. Everything is checked before anything runs. `-` or piped standard input is a script too.
+/// Runs .ltune scripts; at a terminal without one, a prompt. Everything is checked before anything runs. `-` or piped
+/// standard input is a script too.
 #[derive(Parser, Debug)]
 #[command(name = "ltune", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 #[command(
@@ -36,6 +37,9 @@ pub struct CommandLine {
     /// Run this code (after the files); may be given several times
     #[arg(short = 'c', long = "code", value_name = "CODE")]
     code: Vec<String>,
+    /// Open the prompt after the files and the code, in their session
+    #[arg(short = 'i', long = "interactive")]
+    interactive: bool,
     #[command(flatten)]
     options: Options,
     /// Pass over steps that checkpoints of the same experiment hold, and go on from the last one
@@ -117,17 +121,11 @@ impl CommandLine {
 
     fn run(&self) -> u8 {
         let mut out = self.options.out();
-        let piped = !std::io::stdin().is_terminal();
+        let at_terminal = std::io::stdin().is_terminal();
         let mut files = self.files.clone();
-        if files.is_empty() && self.code.is_empty() {
-            if !piped {
-                out.diagnostic(
-                    Diagnostic::error(codes::USAGE, "no script was given")
-                        .note("write `ltune FILE.ltune`, `ltune -c 'help'`, or pipe a script in")
-                        .note("`ltune --help` lists every option"),
-                );
-                return USAGE;
-            }
+        let is_empty = files.is_empty() && self.code.is_empty();
+        let prompts = at_terminal && (self.interactive || is_empty);
+        if !at_terminal && (self.interactive || is_empty) && !files.contains(&"-".into()) {
             files.push("-".into());
         }
         let Some(mut units) = read_all(&files, &mut out) else { return USAGE };
@@ -139,12 +137,46 @@ impl CommandLine {
             });
         }
         let Some(assignments) = self.options.assignments(&mut out) else { return USAGE };
+        if prompts {
+            return self.prompt(units, assignments, &mut out);
+        }
         interrupt_on_signal(&out.cancel);
         let mut interpreter = Interpreter::new(out);
         interpreter.keep_going = self.keep_going;
         interpreter.session.resuming = self.resume;
         interpreter.assignments = assignments;
         exit_code(interpreter.run(units))
+    }
+
+    #[cfg(feature = "repl")]
+    fn prompt(&self, units: Vec<Unit>, assignments: Vec<Assignment>, out: &mut Out) -> u8 {
+        let problem = match (self.options.json, units.is_empty() && !assignments.is_empty()) {
+            (true, _) => "`--json` prints the events of a script, and a prompt is asked for",
+            (_, true) => "`--set` changes what a script defines, and no script was given",
+            _ => {
+                let stdout = Outlet::stdout(self.options.color);
+                let look = stdout.look;
+                let sink = ScriptSink::new(stdout, Outlet::stderr(self.options.color), self.options.volume());
+                return crate::frontends::repl::prompt(crate::frontends::repl::Start {
+                    sink,
+                    look,
+                    units,
+                    assignments,
+                });
+            }
+        };
+        out.diagnostic(Diagnostic::error(codes::USAGE, problem).note("`ltune --help` lists every option"));
+        USAGE
+    }
+
+    #[cfg(not(feature = "repl"))]
+    fn prompt(&self, _: Vec<Unit>, _: Vec<Assignment>, out: &mut Out) -> u8 {
+        out.diagnostic(
+            Diagnostic::error(codes::USAGE, "this ltune was built without its prompt (feature `repl`)")
+                .note("write `ltune FILE.ltune`, `ltune -c 'help'`, or pipe a script in")
+                .note("`ltune --help` lists every option"),
+        );
+        USAGE
     }
 }
 
@@ -166,8 +198,11 @@ impl Options {
         if self.json {
             return Box::new(JsonSink::new(stdout));
         }
-        let volume = if self.quiet { Volume::Quiet } else { Volume::Normal };
-        Box::new(ScriptSink::new(stdout, Outlet::stderr(self.color), volume))
+        Box::new(ScriptSink::new(stdout, Outlet::stderr(self.color), self.volume()))
+    }
+
+    fn volume(&self) -> Volume {
+        if self.quiet { Volume::Quiet } else { Volume::Normal }
     }
 
     fn assignments(&self, out: &mut Out) -> Option<Vec<Assignment>> {

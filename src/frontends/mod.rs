@@ -9,6 +9,8 @@ pub mod lines;
 pub mod outlet;
 pub mod progress;
 pub mod render;
+#[cfg(feature = "repl")]
+pub mod repl;
 pub mod samples;
 pub mod script;
 pub mod tables;

@@ -9,7 +9,12 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Live {
     current: Option<(String, ProgressBar)>,
+    /// The losses of the last steps, for the small curve at its end.
+    losses: Vec<f64>,
 }
+
+/// Columns of the small curve.
+const CURVE: usize = 12;
 
 impl Live {
     pub fn show(&mut self, progress: &Progress) {
@@ -17,9 +22,22 @@ impl Live {
             self.clear();
             return;
         }
+        if progress.done == 0 {
+            self.losses.clear();
+        }
+        let curve = if progress.unit == "steps" { curve(&self.losses) } else { String::new() };
+        let gap = if curve.is_empty() { "" } else { "  " };
         let bar = self.bar(progress);
         bar.set_position(progress.done);
-        bar.set_message(tail(progress));
+        bar.set_message(format!("{}{gap}{curve}", tail(progress)));
+    }
+
+    /// A step had this loss.
+    pub fn saw(&mut self, loss: f64) {
+        if self.losses.len() >= CURVE {
+            self.losses.remove(0);
+        }
+        self.losses.push(loss);
     }
 
     /// Takes the line away.
@@ -50,7 +68,7 @@ impl Live {
 fn fresh(progress: &Progress) -> ProgressBar {
     let template = match progress.total {
         0 => "{spinner} {prefix}  {msg}",
-        _ => "{prefix}  {bar:24}  {msg}  {eta} left",
+        _ => "{prefix}  {wide_bar}  {msg}  {eta} left",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar =
@@ -62,6 +80,21 @@ fn fresh(progress: &Progress) -> ProgressBar {
     bar.reset_eta();
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// Numbers as a row of small bars, from the least to the greatest of them; none for fewer than two.
+fn curve(numbers: &[f64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let finite = || numbers.iter().copied().filter(|number| number.is_finite());
+    if finite().count() < 2 {
+        return String::new();
+    }
+    let (least, most) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    let bar = |number: f64| match (number - least) / (most - least) {
+        share if share.is_finite() => BARS[(share * 7.0).round() as usize],
+        _ => BARS[3],
+    };
+    numbers.iter().map(|number| if number.is_finite() { bar(*number) } else { '?' }).collect()
 }
 
 /// What stands behind the bar: `1 024/20 000 rows  loss 2.43`.
@@ -89,5 +122,13 @@ mod tests {
         assert_eq!(tail(&progress(1024, 20_000, "rows", "")), "1 024/20 000 rows");
         assert_eq!(tail(&progress(98_100_000, 269_000_000, "bytes", "")), "98.1 MB/269.0 MB");
         assert_eq!(tail(&progress(7, 0, "steps", "loss 2.43")), "7 steps  loss 2.43");
+    }
+
+    #[test]
+    fn losses_are_a_small_curve() {
+        assert_eq!(curve(&[8.0, 4.0, 1.0]), "█▄▁");
+        assert_eq!(curve(&[1.0, f64::NAN, 2.0]), "▁?█");
+        assert_eq!(curve(&[2.0, 2.0]), "▄▄");
+        assert_eq!(curve(&[2.0]), "");
     }
 }

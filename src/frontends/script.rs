@@ -43,6 +43,23 @@ impl ScriptSink {
         self.live.clear();
     }
 
+    /// A new cell begins: nothing stands above it, and the terminal may have another size.
+    pub fn begin(&mut self, size: Option<(usize, usize)>) {
+        self.settle();
+        self.last = Last::Nothing;
+        self.runs = Runs::None;
+        if let Some((width, height)) = size {
+            for look in [&mut self.out.look, &mut self.err.look] {
+                (look.width, look.height) = (width.clamp(40, 200), height);
+            }
+        }
+    }
+
+    /// Whether something was printed since the cell began.
+    pub fn has_printed(&self) -> bool {
+        self.last != Last::Nothing
+    }
+
     fn print(&mut self, text: &str) {
         let gap = if self.last == Last::Block { "\n" } else { "" };
         self.last = Last::Line;
@@ -67,6 +84,7 @@ impl ScriptSink {
     }
 
     fn step(&mut self, step: &Step) {
+        self.live.saw(step.loss);
         if self.volume == Volume::Normal && self.steps.shows(step) {
             self.print_step(step);
         }

@@ -141,6 +141,8 @@ pub const SAVE: &str = "L0504";
 pub const PLOT: &str = "L0505";
 pub const USAGE: &str = "L0506";
 pub const INTERNAL: &str = "L0507";
+pub const UNKNOWN_COMMAND: &str = "L0520";
+pub const EDITOR: &str = "L0521";
 
 /// Every code of the tool, in order.
 pub const TABLE: &[Code] = &[
@@ -779,6 +781,20 @@ pub const TABLE: &[Code] = &[
         title: "ltune itself failed",
         explanation: "A mistake in ltune: please report it with the script. The session is as it was before the statement.",
         example: "help",
+    },
+    Code {
+        code: UNKNOWN_COMMAND,
+        title: "unknown command of the prompt",
+        explanation: "Lines that begin with `:` are commands of the prompt and no part of the language: `:help` lists \
+                      them. A beginning that only one of them has is enough: `:q` for `:quit`.",
+        example: "# In [1]: :help",
+    },
+    Code {
+        code: EDITOR,
+        title: "the editor gave nothing back",
+        explanation: "`:edit` opens a cell in the program that `$VISUAL` or `$EDITOR` names, or in `vi`. It could not be \
+                      started, or it ended with an error; the cell is as it was.",
+        example: "# EDITOR=nano ltune",
     },
 ];
 

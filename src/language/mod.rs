@@ -7,6 +7,7 @@
 pub mod blocks;
 mod brackets;
 mod builder;
+pub mod cell;
 pub mod check;
 pub mod codes;
 pub mod complete;

@@ -31,7 +31,8 @@ const HEAD: &str = "<!-- Generated from the schema; `BLESS=1 scripts/test` write
     a comma at the end of a line continues a list. `#` begins a comment. No word is reserved: what a word is depends\n\
     on where it stands. Everything is checked before anything runs.\n";
 
-fn form_section(form: &Form) -> String {
+/// A statement as Markdown: its usage, its details and its settings.
+pub fn form_section(form: &Form) -> String {
     let mut section =
         format!("\n### `{}`\n\n{}.\n\n    {}\n", form.name, capitalized(form.summary), form.usage);
     if !form.details.is_empty() {

@@ -1,6 +1,6 @@
 //! Loading what definitions name: weights, tokenizers and data sets, each once, with progress.
 
-use crate::data::dataset::Dataset;
+use crate::data::dataset::{Dataset, PartName};
 use crate::data::error::DataError;
 use crate::data::prepare::prepare;
 use crate::data::specification::From;
@@ -137,6 +137,26 @@ impl Session {
         let dataset = Arc::new(dataset);
         self.datasets.push((key, dataset.clone()));
         Ok(dataset)
+    }
+
+    /// Sequences of an epoch of training on this data, once they have been counted.
+    pub fn training_rows(&self, data: &DataDefinition) -> Option<u64> {
+        let same =
+            |other: &DataDefinition| other.specification == data.specification && other.origin == data.origin;
+        if let Some(run) = self.runs.values().find(|run| same(&run.definition.data)) {
+            return Some(run.trainer.rows_per_epoch());
+        }
+        if data.specification.packing {
+            return None; // how the rows are packed is known to the runs alone
+        }
+        let sample = match &data.origin {
+            DataOrigin::Sample { name } => Some(name),
+            _ => None,
+        };
+        let of_data =
+            |key: &DatasetKey| key.specification == data.specification && key.sample.as_ref() == sample;
+        let (_, dataset) = self.datasets.iter().find(|(key, _)| of_data(key))?;
+        Some(dataset.part(PartName::Train).len() as u64)
     }
 
     /// Threads and math mode, chosen once before the first product.

@@ -12,8 +12,8 @@ use crate::session::Session;
 use crate::session::timeline::ways_out;
 use crate::statements::run::one_run;
 use crate::statements::tune;
-use crate::statements::tune::recipe::merged;
-use crate::statements::tune::rules::rules;
+use crate::statements::tune::recipe::{merged, recipe as recipe_of};
+use crate::statements::tune::rules::found;
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::train::recipe::Recipe;
 
@@ -99,9 +99,15 @@ pub fn change(run: &str, given: &Settings, checking: &mut Checking) -> Option<()
         return refuse(run, setting, place, checking);
     }
     if known.is_some() {
-        let before = checking.diagnostics.len();
-        rules(&settings, &recipe, &tune.model, &tune.data, checking);
-        if checking.diagnostics[before..].iter().any(Diagnostic::is_error) {
+        // What holds of the settings before the change too has been said.
+        let earlier = recipe_of(current);
+        let said = found(current, &earlier, &tune.model, &tune.data, checking);
+        let said: Vec<String> = said.into_iter().map(|diagnostic| diagnostic.message).collect();
+        let found = found(&settings, &recipe, &tune.model, &tune.data, checking);
+        let new: Vec<Diagnostic> = found.into_iter().filter(|found| !said.contains(&found.message)).collect();
+        let failed = new.iter().any(Diagnostic::is_error);
+        new.into_iter().for_each(|diagnostic| checking.report(diagnostic));
+        if failed {
             return None;
         }
         checking.outline.change_run(run, Some((settings, recipe)));

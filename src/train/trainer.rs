@@ -70,6 +70,11 @@ impl Trainer {
         self.order.steps_per_epoch() as u64
     }
 
+    /// Sequences an epoch; with packing fewer than examples.
+    pub fn rows_per_epoch(&self) -> u64 {
+        self.order.rows_per_epoch() as u64
+    }
+
     /// The planned last step.
     pub fn planned_steps(&self) -> u64 {
         self.recipe.planned_steps(self.steps_per_epoch())

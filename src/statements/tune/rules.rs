@@ -73,7 +73,8 @@ pub fn rules_of_change(
     found.into_iter().filter(is_new).for_each(|diagnostic| checking.report(diagnostic));
 }
 
-fn found(
+/// What the rules find, without saying it.
+pub fn found(
     settings: &Settings,
     recipe: &Recipe,
     model: &ModelDefinition,
