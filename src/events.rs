@@ -178,11 +178,11 @@ pub struct Step {
     pub planned: u64,
 }
 
-/// A run went to another place in its time.
+/// A run went to another place in its time, or began there as a fork.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Move {
     pub run: String,
-    /// `undo`, `redo` or `goto`.
+    /// `undo`, `redo`, `goto` or `fork`.
     pub verb: String,
     /// The steps it was at and is at.
     pub from: u64,

@@ -24,6 +24,9 @@ pub fn step(step: &Step) -> String {
 /// `undo a: step 20 → 15  0.02 s`
 pub fn moved(moved: &Move, look: &Look) -> String {
     let Move { run, verb, from, to, note, seconds } = moved;
+    if verb == "fork" {
+        return format!("{run}: {note}  {}", Seconds(*seconds));
+    }
     let arrow = if look.unicode { "→" } else { "->" };
     let place = if from == to { format!("at step {to}") } else { format!("step {from} {arrow} {to}") };
     let note = if note.is_empty() { String::new() } else { format!(", {note}") };

@@ -1,6 +1,6 @@
 //! Forks, drops and new names: runs that come from runs, and runs that go.
 
-use crate::events::{Diagnostic, Out};
+use crate::events::{Diagnostic, Event, Move, Out};
 use crate::language::codes;
 use crate::session::definitions::TuneDefinition;
 use crate::session::lineage::{Change, Lineage};
@@ -13,6 +13,7 @@ use crate::torch::memory;
 use crate::train::error::TrainError;
 use crate::train::metrics::Entry;
 use std::rc::Rc;
+use std::time::Instant;
 
 impl Session {
     /// A second run that goes on from a place on the way of `parent`, with changed settings if any. Both share the base
@@ -25,6 +26,7 @@ impl Session {
         change: Option<Change>,
         out: &mut Out,
     ) -> Result<(), Diagnostic> {
+        let started = Instant::now();
         let run = self.runs.get(parent).ok_or_else(|| unbound(parent))?;
         let Some(mut trainer) = run.trainer_of(at, out)? else {
             out.note(format!("fork {parent}: interrupted; there is no run `{child}`"));
@@ -69,7 +71,14 @@ impl Session {
             definition,
             lineage,
         };
-        out.note(format!("{child}: a fork of {parent} at step {}{text}", at.step()));
+        out.emit(Event::Move(Move {
+            run: child.to_string(),
+            verb: "fork".into(),
+            from: at.step(),
+            to: at.step(),
+            note: format!("a fork of {parent} at step {}{text}", at.step()),
+            seconds: started.elapsed().as_secs_f64(),
+        }));
         self.take_up(&mut fork, out)?;
         fork.id = self.next_id();
         if let Some(parent) = self.runs.get_mut(parent) {
