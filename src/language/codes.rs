@@ -120,6 +120,9 @@ pub const EVALUATION: &str = "L0414";
 pub const GENERATION: &str = "L0415";
 pub const NO_ADAPTER: &str = "L0416";
 pub const CONDITIONS: &str = "L0417";
+pub const NO_SUCH_STEP: &str = "L0430";
+pub const REPORT: &str = "L0431";
+pub const OTHER_TOKENS: &str = "L0432";
 
 pub const MISSING_FILE: &str = "L0501";
 pub const FILE: &str = "L0502";
@@ -652,6 +655,24 @@ pub const TABLE: &[Code] = &[
         title: "a run is taken up under other conditions",
         explanation: "Bit-equal continuation is promised for the same binary, libtorch, processor kind, thread count and math mode. Something of these differs; the checkpoint itself is restored exactly.",
         example: "load a from \"runs/a\"",
+    },
+    Code {
+        code: NO_SUCH_STEP,
+        title: "a step that the run has not taken",
+        explanation: "`why` looks at a step that was taken. The message says where the run is.",
+        example: "why a step 31",
+    },
+    Code {
+        code: REPORT,
+        title: "a report of another kind",
+        explanation: "The report of `compare` is one HTML page that needs nothing beside it, so its name ends in `.html`.",
+        example: "compare base, a on chat.test to \"report.html\"",
+    },
+    Code {
+        code: OTHER_TOKENS,
+        title: "losses over different tokens",
+        explanation: "A loss is a mean over tokens. Models with different tokenizers cut the same rows into different tokens, so their losses, perplexities and token accuracies do not compare; `exact_match`, `accuracy` and `f1` do.",
+        example: "compare base, other on chat.test { metrics = [exact_match] }",
     },
     Code {
         code: MISSING_FILE,

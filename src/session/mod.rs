@@ -4,6 +4,7 @@ pub mod curves;
 pub mod definitions;
 pub mod folder;
 pub mod load;
+pub mod measurement;
 pub mod outline;
 pub mod record;
 pub mod resume;

@@ -4,8 +4,10 @@
 //! whatever was forgotten. A check is a pure function from what was written and the outline of the session so far to
 //! an `Action`; it touches no tensor. The action runs later, when everything has been checked.
 
+pub mod compare;
 pub mod data;
 pub mod eval;
+pub mod find;
 pub mod generate;
 pub mod help;
 pub mod language;
@@ -19,6 +21,7 @@ pub mod save;
 pub mod show;
 pub mod step;
 pub mod tune;
+pub mod why;
 
 use crate::events::{Diagnostic, Out, Span};
 use crate::language::schema::Form;
@@ -74,6 +77,9 @@ pub const STATEMENTS: &[Statement] = &[
     step::STATEMENT,
     run::STATEMENT,
     eval::STATEMENT,
+    compare::STATEMENT,
+    find::STATEMENT,
+    why::STATEMENT,
     generate::STATEMENT,
     plot::STATEMENT,
     show::STATEMENT,
