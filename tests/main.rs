@@ -5,6 +5,7 @@ mod command_line;
 mod contract;
 mod exactness;
 mod golden;
+mod looking;
 mod peers;
 mod program;
 mod readme;

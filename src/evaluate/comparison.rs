@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn rows_that_changed_side_are_found_by_their_place() {
-        let before = [verdict("d:1", true), verdict("d:2", false), verdict("d:3", true), verdict("d:9", true)];
+        let before =
+            [verdict("d:1", true), verdict("d:2", false), verdict("d:3", true), verdict("d:9", true)];
         let after = [verdict("d:3", false), verdict("d:2", true), verdict("d:1", true)];
         let found = changes(&before, &after);
         let shown: Vec<(&str, bool)> =

@@ -666,7 +666,10 @@ mod tests {
         assert_eq!(step.integer("count"), 20);
         let step = settings("step a step 20");
         assert_eq!((step.word("run"), step.integer("count")), ("a", 20));
-        assert_eq!((settings("step step 20").word("run"), settings("step step 20").integer("count")), ("b", 20));
+        assert_eq!(
+            (settings("step step 20").word("run"), settings("step step 20").integer("count")),
+            ("b", 20)
+        );
         let run = settings("run a until eval.loss < 1.8");
         assert_eq!(run.get("until").map(Value::to_ltune), Some("eval.loss < 1.8".into()));
         let plot = settings("plot loss, lr of a, b to \"x.svg\" { smooth = 0.9 }");

@@ -70,6 +70,9 @@ const FORM: Form = Form {
 const FEWEST: u64 = 40;
 const MOST: u64 = 100;
 
+/// Drawn are losses of up to so many times the first.
+const CEILING: f64 = 1.5;
+
 struct FindLr {
     run: String,
     to: Option<PathBuf>,
@@ -172,8 +175,11 @@ fn advice(run: &Run, test: &RangeTest, curve: &Curve, suggestion: Option<Suggest
 
 /// The losses over the learning rate, with the suggestion on the curve.
 fn figure(run: &str, curve: &Curve, suggestion: Option<Suggestion>) -> Figure {
+    // The last losses of a run that breaks away would press all others flat.
+    let ceiling = CEILING * curve.losses().first().copied().unwrap_or(f64::INFINITY);
     let points = |values: Vec<f64>| -> Vec<(f64, f64)> {
-        curve.trials.iter().map(|trial| trial.lr).zip(values).collect()
+        let points = curve.trials.iter().map(|trial| trial.lr).zip(values);
+        points.filter(|(_, loss)| *loss <= ceiling).collect()
     };
     let smoothed = points(curve.smoothed());
     let mut series = vec![
@@ -220,9 +226,8 @@ fn details(run: &Run, curve: &Curve, suggestion: Option<Suggestion>) -> serde_js
             "level": level, "smoothed": smoothed,
         })
     });
-    let suggestion = suggestion.map(|Suggestion { lr, steepest, least }| {
-        json!({ "lr": lr, "steepest": steepest, "least": least })
-    });
+    let suggestion = suggestion
+        .map(|Suggestion { lr, steepest, least }| json!({ "lr": lr, "steepest": steepest, "least": least }));
     json!({
         "run": run.definition.name,
         "step": run.trainer.step_count(),

@@ -7,7 +7,7 @@ use crate::language::codes;
 use crate::language::schema::{Form, Kind, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::Settings;
-use crate::plot::ticks::number;
+use crate::plot::ticks::{measured, number};
 use crate::session::Session;
 use crate::session::run::{Run, train_error};
 use crate::statements::run::one_run;
@@ -40,6 +40,8 @@ const FORM: Form = Form {
 
 /// A row whose loss is more than so many times the median of its step is marked.
 const OUTLYING: f64 = 3.0;
+/// Why the last step is shown when none stands out.
+const LAST: &str = "it is the last one, and no loss lies above the median of the steps before it";
 /// Characters of a text that are shown.
 const SHOWN: usize = 72;
 
@@ -61,7 +63,7 @@ impl Action for Why {
         let examples = worst_first(&anatomy);
         out.emit(Event::Table(rows(run, &anatomy, &examples[..self.rows.min(examples.len())])));
         out.emit(Event::Table(gradient(&anatomy)));
-        let text = summary(run, &anatomy, &examples, reason);
+        let text = summary(run, before.recipe().clip, &anatomy, &reason);
         out.emit(Event::Value { name: None, text, value: details(run, &anatomy) });
         Ok(())
     }
@@ -77,13 +79,17 @@ impl Why {
                 codes::NO_SUCH_STEP,
                 format!("run `{}` is at step {now} and has not taken step {step}", self.run),
             )
-            .note(if now == 0 { "take steps first, for example `step 20`".into() } else { format!("give a step from 1 to {now}") })),
+            .note(if now == 0 {
+                "take steps first, for example `step 20`".into()
+            } else {
+                format!("give a step from 1 to {now}")
+            })),
             None if now == 0 => Err(Diagnostic::error(
                 codes::NO_SUCH_STEP,
                 format!("run `{}` has taken no step yet", self.run),
             )
             .note("take steps first, for example `step 20`")),
-            None => Ok(largest_jump(&run.record.steps).unwrap_or((now, "it is the last one".into()))),
+            None => Ok(largest_jump(&run.record.steps).unwrap_or((now, LAST.into()))),
         }
     }
 }
@@ -91,8 +97,8 @@ impl Why {
 /// Among the last steps the one whose loss lies furthest above the median of those before it.
 fn largest_jump(steps: &[Step]) -> Option<(u64, String)> {
     const RECENT: usize = 100;
-    const BEFORE: usize = 16;
-    const LEAST: usize = 4;
+    const BEFORE: usize = 5;
+    const LEAST: usize = 3;
     let first = steps.len().saturating_sub(RECENT).max(LEAST);
     let jumps = (first..steps.len()).map(|index| {
         let before = &steps[index.saturating_sub(BEFORE)..index];
@@ -140,7 +146,7 @@ fn outlying(anatomy: &Anatomy) -> f64 {
 fn rows(run: &Run, anatomy: &Anatomy, examples: &[&ExampleLoss]) -> Table {
     let part = &run.trainer.material().part;
     let title = format!("rows of step {} of {}", anatomy.step, run.definition.name);
-    let mut table = Table::new(title, &[">loss", ">of loss", ">targets", ">tokens", "row", "text"]);
+    let mut table = Table::new(title, &[">loss", ">of loss", ">supervised", ">tokens", "row", "text"]);
     let all: f64 = anatomy.examples.iter().map(loss_sum).sum();
     for example in examples {
         let mark = if example.loss > outlying(anatomy) { "* " } else { "" };
@@ -191,11 +197,11 @@ fn gradient(anatomy: &Anatomy) -> Table {
     let mut table =
         Table::new("gradient by layer, before clipping", &["block", ">norm", ">share", ">attention", ">mlp"]);
     let whole = anatomy.grad_norm.powi(2);
-    let norm = |norm: Option<f64>| norm.map_or(String::new(), |norm| number(norm, 3));
+    let norm = |norm: Option<f64>| norm.map_or(String::new(), |norm| measured(norm, 3));
     for block in &anatomy.blocks {
         table.row([
             block.block.name(),
-            number(block.norm, 3),
+            measured(block.norm, 3),
             share(block.norm.powi(2) / whole),
             norm(block.attention),
             norm(block.mlp),
@@ -204,32 +210,46 @@ fn gradient(anatomy: &Anatomy) -> Table {
     table
 }
 
-fn summary(run: &Run, anatomy: &Anatomy, examples: &[&ExampleLoss], reason: String) -> String {
-    let clip = match run.trainer.recipe().clip {
+fn summary(run: &Run, clip: Option<f64>, anatomy: &Anatomy, reason: &str) -> String {
+    let clipped = match clip {
         Some(limit) if anatomy.grad_norm > limit => format!(", clipped to {}", number(limit, 3)),
         _ => String::new(),
     };
+    let Anatomy { step, loss, .. } = *anatomy;
     let tokens: usize = anatomy.examples.iter().map(|example| example.tokens).sum();
     let mut lines = vec![format!(
-        "step {}: loss {:.4} over {} and {}, gradient norm {}{clip}, lr {}",
-        anatomy.step,
-        anatomy.loss,
-        counted(examples.len() as u64, "row"),
-        counted(tokens as u64, "target"),
+        "step {step}: loss {loss:.4} over {} and {}, gradient norm {}{clipped}, lr {}",
+        counted(anatomy.examples.len() as u64, "row"),
+        counted(tokens as u64, "supervised token"),
         number(anatomy.grad_norm, 3),
         number(anatomy.lr, 3),
     )];
     if !reason.is_empty() {
-        lines.push(format!("step {} was chosen: {reason}", anatomy.step));
+        lines.push(format!("step {step} was chosen: {reason}"));
     }
-    let marked = examples.iter().filter(|example| example.loss > outlying(anatomy)).count();
-    if marked > 0 {
-        let rows = counted(marked as u64, "row");
-        let verb = if marked == 1 { "is" } else { "are" };
-        let limit = outlying(anatomy) / OUTLYING;
-        lines.push(format!("* {rows} {verb} above {OUTLYING} times the median loss, {limit:.4}"));
+    lines.extend(outliers(anatomy));
+    let recorded = run.record.steps.iter().find(|recorded| recorded.step == step);
+    if let Some(recorded) = recorded.filter(|recorded| recorded.loss != loss) {
+        lines.push(format!(
+            "when it was taken its loss was {:.4}: here a step is not repeated exactly",
+            recorded.loss
+        ));
     }
     lines.join("\n")
+}
+
+/// How many rows are marked, and against what.
+fn outliers(anatomy: &Anatomy) -> Option<String> {
+    let limit = outlying(anatomy);
+    let marked = anatomy.examples.iter().filter(|example| example.loss > limit).count() as u64;
+    let verb = if marked == 1 { "has" } else { "have" };
+    (marked > 0).then(|| {
+        format!(
+            "* {} {verb} more than {OUTLYING} times the median loss, {:.4}",
+            counted(marked, "row"),
+            limit / OUTLYING
+        )
+    })
 }
 
 fn details(run: &Run, anatomy: &Anatomy) -> serde_json::Value {
@@ -238,7 +258,7 @@ fn details(run: &Run, anatomy: &Anatomy) -> serde_json::Value {
         json!({
             "row": part.place(example.example),
             "loss": (example.tokens > 0).then_some(example.loss),
-            "targets": example.tokens,
+            "supervised": example.tokens,
             "tokens": example.length,
             "outlying": example.loss > outlying(anatomy),
             "text": text(part, example.example, &run.tokenizer),
@@ -294,7 +314,7 @@ mod tests {
         assert_eq!(step, 6);
         assert_eq!(
             reason,
-            "its loss is 2.0000 above 2.0000, the median of the 5 steps before it: the largest jump of the last 4 steps"
+            "its loss is 2.0000 above 2.0000, the median of the 5 steps before it: the largest jump of the last 5 steps"
         );
         assert_eq!(largest_jump(&steps(&[5.0, 4.0, 3.0])), None);
         assert_eq!(largest_jump(&steps(&[5.0, 4.0, 3.0, 2.0, 1.0, 0.5])), None);

@@ -217,7 +217,7 @@ mod tests {
         assert!(matches!(curve.ended, Ended::Diverged | Ended::NotFinite), "{curve:?}");
         let suggestion = curve.suggestion().expect("the loss fell");
         assert!((1e-5..1e-1).contains(&suggestion.lr), "{suggestion:?}");
-        assert!(suggestion.lr <= suggestion.steepest && suggestion.lr <= suggestion.least / 10.0);
+        assert_eq!(suggestion.lr, two_digits(suggestion.steepest.min(suggestion.least / 10.0)));
     }
 
     #[test]

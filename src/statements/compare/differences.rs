@@ -49,7 +49,7 @@ fn differing(path: &str, values: &[&Value], found: &mut Vec<Difference>) {
         let is_word = keys.len() == 1 && inner.iter().all(|value| value.is_object());
         let path = match path {
             _ if is_word || key == "settings" => path.to_string(),
-            "" => key.clone(),
+            "" | "length" => key.clone(), // the planned length is `epochs` or `steps` in a script
             path => format!("{path}.{key}"),
         };
         differing(&path, &inner, found);
@@ -81,20 +81,35 @@ fn in_words(value: &Value) -> String {
     }
 }
 
-/// `40 steps`, `3%`, `constant`, `cosine { min = 0 }`
+/// `40 steps`, `3%`, `cosine { min = 0 }`
 fn one_field(key: &str, value: &Value) -> String {
-    let unit = if key == "percent" { Some(Unit::Percent) } else { Unit::parse(key).map(|(unit, _)| unit) };
+    let unit = match key {
+        "steps" => Some(Unit::Steps),
+        "epochs" => Some(Unit::Epochs),
+        "seconds" => Some(Unit::Seconds),
+        "percent" => Some(Unit::Percent),
+        _ => None,
+    };
     match (unit, value.as_f64()) {
         (Some(unit), Some(number)) => measure_text(number, unit),
-        (_, None) if value.is_object() => format!("{key} {}", in_words(value)),
+        _ if value.is_object() => format!("{key} {}", in_words(value)),
         _ => format!("{{ {key} = {} }}", in_words(value)),
     }
 }
 
+/// What a person would write: `rank` rather than `settings.rank`, and nothing where there is nothing.
 fn fields_in_words(fields: &Map<String, Value>) -> String {
-    let fields: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{name} = {}", in_words(value))).collect();
-    format!("{{ {} }}", fields.join("; "))
+    let mut written = vec![];
+    for (name, value) in fields {
+        match value {
+            Value::Null => {}
+            Value::Object(inner) if name == "settings" => {
+                written.extend(inner.iter().map(|(name, value)| format!("{name} = {}", in_words(value))));
+            }
+            value => written.push(format!("{name} = {}", in_words(value))),
+        }
+    }
+    format!("{{ {} }}", written.join("; "))
 }
 
 #[cfg(test)]
@@ -142,5 +157,17 @@ mod tests {
     fn another_method_is_one_difference() {
         let found = differences(&Recipe::new(Method::LastLayers { count: 2 }), &Recipe::new(Method::Full));
         assert_eq!(found[0], pair("method", "last_layers { count = 2 }", "full"));
+        let settings = LoraSettings { targets: vec!["q_proj".into()], ..LoraSettings::default() };
+        let lora = Recipe::new(Method::lora(settings));
+        let found = differences(&lora, &Recipe::new(Method::Full));
+        let written =
+            "lora { rank = 16; alpha = 32; dropout = 0; targets = [q_proj]; rank_stabilized = off }";
+        assert_eq!(found[0], pair("method", written, "full"));
+    }
+
+    #[test]
+    fn the_planned_length_has_the_name_it_has_in_a_script() {
+        let epochs = |epochs| Recipe { length: Length::Epochs(epochs), ..Recipe::new(Method::Full) };
+        assert_eq!(differences(&epochs(4.0), &epochs(3.0)), [pair("epochs", "4", "3")]);
     }
 }

@@ -168,7 +168,8 @@ impl Compare {
             comparison.rows = part.len();
             let subject = session.subject(name, out)?;
             let (data, metrics) = (&comparison.data, &comparison.metrics);
-            let measurement = Measurement { data, dataset: &dataset, part: &part, metrics, batch: self.batch };
+            let measurement =
+                Measurement { data, dataset: &dataset, part: &part, metrics, batch: self.batch };
             let Some(measured) = measurement.of(&subject, out)? else { return Ok(None) };
             comparison.conditions.get_or_insert_with(|| Conditions::now(&subject.base, &processor));
             comparison.subjects.push(compared(&subject, measured));
@@ -210,8 +211,7 @@ fn describe(subject: &Subject) -> String {
 fn default_metrics(dataset: &Dataset, part: &Part, out: &mut Out) -> Vec<String> {
     let mut metrics = vec!["loss", "perplexity", "token_accuracy"];
     let answered = |row: &usize| !part.row(*row).completion.is_empty() && !part.prompt_ids(*row).is_empty();
-    let written: usize =
-        (0..part.len()).filter(answered).map(|row| part.completion_ids(row).len() + 8).sum();
+    let written: usize = (0..part.len()).filter(answered).map(|row| part.completion_ids(row).len() + 8).sum();
     if !dataset.labels.is_empty() {
         metrics.push("accuracy");
     } else if (1..=WRITTEN).contains(&written) {
@@ -255,7 +255,10 @@ impl Comparison {
             out.diagnostic(
                 Diagnostic::warning(
                     codes::OTHER_TOKENS,
-                    format!("`{}` and `{}` have different tokenizers: their losses are over different tokens", first.name, other.name),
+                    format!(
+                        "`{}` and `{}` have different tokenizers: their losses are over different tokens",
+                        first.name, other.name
+                    ),
                 )
                 .note("`exact_match`, `accuracy` and `f1` compare"),
             );
@@ -280,7 +283,7 @@ impl Comparison {
                 format!("{name} against {first}: none of {} changed side", counted(rows, "row"))
             }
             Some(Sides { gained, lost, rows }) => format!(
-                "{name} against {first}: {} gained, {} lost of {}; by chance as uneven with p = {}",
+                "{name} against {first}: {} gained, {} lost of {} (exact McNemar test: p {})",
                 grouped(gained),
                 grouped(lost),
                 counted(rows, "row"),

@@ -108,9 +108,8 @@ fn cell(comparison: &Comparison, index: usize, metric: &str) -> String {
 fn subjects(comparison: &Comparison) -> String {
     let row = |compared: &Compared| {
         let trained = compared.trained.map_or(String::new(), |trained| {
-            let share = 100.0 * trained as f64 / compared.parameters as f64;
             format!(
-                "<br><span class=\"muted\">trains {} parameters beside {} of the model ({share:.2} %)</span>",
+                "<br><span class=\"muted\">trains {} parameters; the model has {}</span>",
                 grouped(trained),
                 grouped(compared.parameters)
             )
@@ -155,12 +154,14 @@ fn loss_curves(runs: &[&Run]) -> Result<String, Diagnostic> {
     if records.iter().all(|(_, record)| record.steps.is_empty()) {
         return Ok(String::new());
     }
-    let figure = curves(&["loss"], &records, &View::default())?;
+    let untitled = View { title: Some(String::new()), ..View::default() };
+    let figure = curves(&["loss"], &records, &untitled)?;
     let mut pictures = String::new();
     for (class, width) in WIDTHS {
         let picture = svg(&figure, &Style { width, ..Style::default() })
             .map_err(|error| Diagnostic::error(codes::PLOT, sentence(&error)))?;
-        let _ = writeln!(pictures, "<figure class=\"{class}\">\n{picture}</figure>");
+        let _ =
+            writeln!(pictures, "<figure class=\"{class}\" aria-label=\"loss by step\">\n{picture}</figure>");
     }
     Ok(section("Loss while training", &pictures))
 }

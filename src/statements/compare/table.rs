@@ -2,7 +2,7 @@
 
 use crate::evaluate::comparison::changes;
 use crate::events::{Evaluation, Table};
-use crate::plot::ticks::measured;
+use crate::plot::ticks::{measured, number};
 use crate::statements::compare::{Compared, Comparison, Sides};
 use crate::statements::why::shortened;
 use crate::units::{counted, grouped};
@@ -84,8 +84,11 @@ pub fn results(comparison: &Comparison) -> Table {
         comparison.metrics.iter().map(|metric| format!(">{}", heading(metric))).collect();
     let has_run = comparison.subjects.iter().any(|compared| compared.trained.is_some());
     let sizes: &[&str] = if has_run { &[">step", ">trained"] } else { &[">parameters"] };
-    let columns: Vec<&str> =
-        ["name"].into_iter().chain(sizes.iter().copied()).chain(headings.iter().map(String::as_str)).collect();
+    let columns: Vec<&str> = ["name"]
+        .into_iter()
+        .chain(sizes.iter().copied())
+        .chain(headings.iter().map(String::as_str))
+        .collect();
     let mut table = Table::new(title(comparison), &columns);
     for (index, compared) in comparison.subjects.iter().enumerate() {
         let count = |count: Option<u64>| count.map_or("—".to_string(), grouped);
@@ -104,10 +107,10 @@ pub fn results(comparison: &Comparison) -> Table {
 fn title(comparison: &Comparison) -> String {
     let first = comparison.first();
     format!(
-        "compared on {}: {}, {} supervised; * is the best, below are differences to {}",
+        "compared on {}: {}, {}; * is the best, below are differences to {}",
         comparison.data,
         counted(comparison.rows as u64, "row"),
-        counted(first.evaluation.tokens, "token"),
+        counted(first.evaluation.tokens, "supervised token"),
         first.name,
     )
 }
@@ -132,14 +135,11 @@ pub fn changed(comparison: &Comparison, compared: &Compared) -> Option<Table> {
     if shown == 0 {
         return None;
     }
-    let of = if shown < changes.len() { format!("{shown} of {}", changes.len()) } else { format!("{shown}") };
-    let title = format!(
-        "{of} changed from {} to {}: {} gained, {} lost",
-        first.name,
-        compared.name,
-        grouped(gained),
-        grouped(lost)
-    );
+    let (gained, lost) = (grouped(gained), grouped(lost));
+    let mut title = format!("changed from {} to {}: {gained} gained, {lost} lost", first.name, compared.name);
+    if shown < changes.len() {
+        title += &format!("; {shown} of {} shown", grouped(changes.len() as u64));
+    }
     let mut table = Table::new(title, &["row", "", "text"]);
     for change in &changes[..shown] {
         let side = if change.is_gain() { "gained" } else { "lost" };
@@ -156,12 +156,9 @@ pub fn changed(comparison: &Comparison, compared: &Compared) -> Option<Table> {
     Some(table)
 }
 
-/// `0.18`, `0.0031`, `< 1e-6`
+/// `= 0.18`, `= 0.0031`, `< 1e-6`
 pub fn probability(p: f64) -> String {
-    match p {
-        p if p < 1e-6 => "less than 1e-6".into(),
-        p => crate::plot::ticks::number(p, 2),
-    }
+    if p < 1e-6 { "< 1e-6".into() } else { format!("= {}", number(p, 2)) }
 }
 
 #[cfg(test)]
@@ -216,8 +213,8 @@ mod tests {
 
     #[test]
     fn a_probability_is_never_said_to_be_nothing() {
-        assert_eq!(probability(0.1796875), "0.18");
-        assert_eq!(probability(1e-30), "less than 1e-6");
-        assert_eq!(probability(1.0), "1");
+        assert_eq!(probability(0.1796875), "= 0.18");
+        assert_eq!(probability(1e-30), "< 1e-6");
+        assert_eq!(probability(1.0), "= 1");
     }
 }
