@@ -7,6 +7,7 @@ mod exactness;
 mod forks;
 mod golden;
 mod look;
+mod looking;
 mod peers;
 mod program;
 mod readme;

@@ -169,20 +169,14 @@ impl VerbCheck<'_> {
     /// Gives the groups after the verb to the positional settings in order. One that may be left out is passed over when
     /// the group has not its form: `step 20` has no run.
     fn positional(&mut self) {
-        let groups: Vec<&Vec<Expr>> = self
-            .verb
-            .phrases
-            .iter()
-            .filter(|phrase| phrase.preposition.is_none())
-            .flat_map(|phrase| &phrase.groups)
-            .collect();
+        let groups = self.groups();
         let mut next = 0;
         let mut passed_over = None;
         for setting in self.form.positional {
             let fits = groups.get(next).is_some_and(|group| group_fits(&setting.kind, group, self.scope));
             let is_required = setting.default == Default::Required;
             if fits || (is_required && next < groups.len()) {
-                self.give(setting, groups[next]);
+                self.give(setting, &groups[next]);
                 next += 1;
             } else {
                 passed_over = passed_over.or((next < groups.len()).then_some(setting));
@@ -194,6 +188,27 @@ impl VerbCheck<'_> {
             Some(setting) if groups.len() - next == 1 => self.complain(setting, extra),
             _ => self.too_many(extra),
         }
+    }
+
+    /// The groups directly after the verb. `why a step 31` reads as `why a 31 steps` where such a value is wanted.
+    fn groups(&self) -> Vec<Vec<Expr>> {
+        let mut groups: Vec<Vec<Expr>> = vec![];
+        let phrases = self.verb.phrases.iter().filter(|phrase| phrase.preposition.is_none());
+        for group in phrases.flat_map(|phrase| &phrase.groups) {
+            let quantity = groups.last().and_then(|unit| unit_before_number(unit, group));
+            match quantity.filter(|quantity| self.takes(quantity)) {
+                Some(quantity) => *groups.last_mut().expect("its unit is there") = vec![quantity],
+                None => groups.push(group.clone()),
+            }
+        }
+        groups
+    }
+
+    /// Whether a positional setting takes the quantity, and its unit is not the name of something.
+    fn takes(&self, quantity: &Expr) -> bool {
+        let ExprKind::Quantity { unit, .. } = &quantity.kind else { return false };
+        let wanted = |setting: &Setting| has_form(&setting.kind, quantity, self.scope);
+        self.scope.kind_of(&unit.node).is_none() && self.form.positional.iter().any(wanted)
     }
 
     fn fit<'b>(&'b self, name: &'b str) -> Fit<'b> {
@@ -649,6 +664,12 @@ mod tests {
         assert_eq!((step.word("run"), step.integer("count")), ("b", 1));
         let step = settings("step a (2 * 10)");
         assert_eq!(step.integer("count"), 20);
+        let step = settings("step a step 20");
+        assert_eq!((step.word("run"), step.integer("count")), ("a", 20));
+        assert_eq!(
+            (settings("step step 20").word("run"), settings("step step 20").integer("count")),
+            ("b", 20)
+        );
         let run = settings("run a until eval.loss < 1.8");
         assert_eq!(run.get("until").map(Value::to_ltune), Some("eval.loss < 1.8".into()));
         let plot = settings("plot loss, lr of a, b to \"x.svg\" { smooth = 0.9 }");

@@ -133,6 +133,8 @@ pub const NOTHING_TRAINED: &str = "L0453";
 pub const NOTHING_TO_UNDO: &str = "L0418";
 pub const NO_SUCH_STEP: &str = "L0419";
 pub const KEPT: &str = "L0420";
+pub const REPORT: &str = "L0431";
+pub const OTHER_TOKENS: &str = "L0432";
 
 pub const MISSING_FILE: &str = "L0501";
 pub const FILE: &str = "L0502";
@@ -739,6 +741,18 @@ pub const TABLE: &[Code] = &[
         title: "a run with nothing left to train",
         explanation: "The freezing rules reach everything that the method trains.",
         example: "tune a { model = base; data = chat; method = last_layers { count = 2 }; freeze = [\"attention\"] }",
+    },
+    Code {
+        code: REPORT,
+        title: "a report of another kind",
+        explanation: "The report of `compare` is one HTML page that needs nothing beside it, so its name ends in `.html`.",
+        example: "compare base, a on chat.test to \"report.html\"",
+    },
+    Code {
+        code: OTHER_TOKENS,
+        title: "losses over different tokens",
+        explanation: "A loss is a mean over tokens. Models with different tokenizers cut the same rows into different tokens, so their losses, perplexities and token accuracies do not compare; `exact_match`, `accuracy` and `f1` do.",
+        example: "compare base, other on chat.test { metrics = [exact_match] }",
     },
     Code {
         code: MISSING_FILE,

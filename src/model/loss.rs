@@ -58,8 +58,28 @@ pub fn measure_micro(
     labels: &[i64],
     detail: Detail,
 ) -> Result<LossSum, ModelError> {
+    measured(policy, inputs, labels, detail, None)
+}
+
+/// The losses that `train_micro` sums, each by itself: dropout is on, and nothing takes a gradient.
+pub fn measure_training(
+    policy: &Policy,
+    inputs: &Inputs,
+    labels: &[i64],
+    seed: DropoutSeed,
+) -> Result<LossSum, ModelError> {
+    measured(policy, inputs, labels, Detail::PerToken, Some(seed))
+}
+
+fn measured(
+    policy: &Policy,
+    inputs: &Inputs,
+    labels: &[i64],
+    detail: Detail,
+    dropout: Option<DropoutSeed>,
+) -> Result<LossSum, ModelError> {
     let _no_grad = tch::no_grad_guard();
-    let hidden_btd = policy.hidden(inputs, None);
+    let hidden_btd = policy.hidden(inputs, dropout);
     match Supervised::choose(policy, &hidden_btd, labels)? {
         Some(chosen) => chosen.measure(policy, detail),
         None => Ok(LossSum::default()),

@@ -9,6 +9,7 @@ pub mod held;
 pub mod journal;
 pub mod lineage;
 pub mod load;
+pub mod measurement;
 pub mod outline;
 pub mod record;
 pub mod resume;

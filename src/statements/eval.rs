@@ -1,16 +1,14 @@
 //! `eval [name] [on part]`: held-out numbers of a model or a run.
 
-use crate::data::dataset::{Dataset, Part, PartName};
-use crate::evaluate::exact_match::{answers, exact_match};
-use crate::evaluate::{EvaluateError, labels};
-use crate::events::{Diagnostic, Evaluation, Event, Out, Progress};
+use crate::data::dataset::PartName;
+use crate::events::{Diagnostic, Event, Out};
 use crate::language::codes;
 use crate::language::schema::{Choice, Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::Settings;
+use crate::session::Session;
 use crate::session::definitions::DataDefinition;
-use crate::session::training::measure;
-use crate::session::{Session, Subject, sentence};
+use crate::session::measurement::{Measured, Measurement, held_out, rows_of};
 use crate::statements::run::one_run;
 use crate::statements::{Action, Check, Checking, Statement};
 use std::rc::Rc;
@@ -64,25 +62,14 @@ impl Action for Eval {
     fn run(&self, session: &mut Session, out: &mut Out) -> Result<(), Diagnostic> {
         let model = session.model_of(&self.name)?;
         let dataset = session.dataset(&self.data, &model, out)?;
-        let validation = dataset.part(PartName::Validation);
-        let part = match self.part {
-            Some(part) => dataset.part(part),
-            None if !validation.is_empty() => validation,
-            None => dataset.part(PartName::Train),
-        }
-        .clone();
         let data = self.data_name();
-        if part.is_empty() {
-            return Err(Diagnostic::error(codes::EMPTY_PART, format!("`{data}` has no rows")));
-        }
+        let part = rows_of(&dataset, held_out(&dataset, self.part), &data)?;
         session.trained_on(&self.name, &dataset, &part, &data, out);
         let subject = session.subject(&self.name, out)?;
-        let Some(mut evaluation) = measure(&self.name, &subject.policy(), &data, &part, self.batch, out)?
-        else {
-            return Ok(());
-        };
-        evaluation.step = subject.step();
-        self.measure_rows(&subject, &dataset, &part, &mut evaluation, out)?;
+        let metrics = &self.metrics;
+        let measurement =
+            Measurement { data: &data, dataset: &dataset, part: &part, metrics, batch: self.batch };
+        let Some(Measured { evaluation, .. }) = measurement.of(&subject, out)? else { return Ok(()) };
         if let Some(run) = session.runs.get_mut(&self.name) {
             run.note_evaluation(evaluation.clone())?;
         }
@@ -92,46 +79,6 @@ impl Action for Eval {
 }
 
 impl Eval {
-    /// The metrics that look at whole rows.
-    fn measure_rows(
-        &self,
-        subject: &Subject,
-        dataset: &Dataset,
-        part: &Part,
-        evaluation: &mut Evaluation,
-        out: &mut Out,
-    ) -> Result<(), Diagnostic> {
-        let failed = |error: EvaluateError| Diagnostic::error(codes::EVALUATION, sentence(&error));
-        let wants = |name: &str| self.metrics.iter().any(|metric| metric == name);
-        let (policy, rows) = (subject.policy(), (0..part.len()).collect::<Vec<_>>());
-        let cancel = out.cancel.clone();
-        let mut observe = |done, total| {
-            let task = format!("eval {} on {}", self.name, self.data_name());
-            let unit = "rows".to_string();
-            out.emit(Event::Progress(Progress { task, done, total, unit, note: String::new() }));
-            !cancel.stop()
-        };
-        let mut insert = |name: &str, value: f64| {
-            evaluation.metrics.insert(name.to_string(), value);
-        };
-        if wants("exact_match") {
-            let answers = answers(&policy, &subject.tokenizer, part, &rows, &mut observe).map_err(failed)?;
-            insert("exact_match", exact_match(&answers));
-        }
-        if wants("accuracy") || wants("f1") {
-            let candidates = labels::candidates(dataset);
-            let choices = labels::choose(&policy, part, &rows, &candidates, self.batch, &mut observe)
-                .map_err(failed)?;
-            if wants("accuracy") {
-                insert("accuracy", labels::accuracy(&choices));
-            }
-            if wants("f1") {
-                insert("f1", labels::macro_f1(&choices));
-            }
-        }
-        Ok(())
-    }
-
     fn data_name(&self) -> String {
         match self.part {
             Some(part) => format!("{}.{}", self.data.name, part.name()),

@@ -4,9 +4,11 @@
 //! whatever was forgotten. A check is a pure function from what was written and the outline of the session so far to
 //! an `Action`; it touches no tensor. The action runs later, when everything has been checked.
 
+pub mod compare;
 pub mod data;
 pub mod drop;
 pub mod eval;
+pub mod find;
 pub mod fork;
 pub mod freeze;
 pub mod generate;
@@ -27,6 +29,7 @@ pub mod show;
 pub mod step;
 pub mod tune;
 pub mod undo;
+pub mod why;
 
 use crate::events::{Diagnostic, Out, Span};
 use crate::language::schema::Form;
@@ -92,6 +95,9 @@ pub const STATEMENTS: &[Statement] = &[
     drop::RENAME,
     history::STATEMENT,
     eval::STATEMENT,
+    compare::STATEMENT,
+    find::STATEMENT,
+    why::STATEMENT,
     generate::STATEMENT,
     plot::STATEMENT,
     show::STATEMENT,

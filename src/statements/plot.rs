@@ -1,6 +1,6 @@
 //! `plot METRICS [of runs] [to "file"]`: how runs went, as SVG, PNG or a terminal chart.
 
-use crate::events::{Diagnostic, Event, Out};
+use crate::events::{Diagnostic, Event, Figure, Out};
 use crate::language::codes;
 use crate::language::schema::{Bounds, Choice, Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
@@ -86,14 +86,19 @@ impl Action for Plot {
             .collect();
         let metrics: Vec<&str> = self.metrics.iter().map(String::as_str).collect();
         let figure = curves(&metrics, &runs, &self.view)?;
-        if let Some(path) = &self.to {
-            plot::write::write(&figure, path, &plot::style::Style::default())
-                .map_err(|error| Diagnostic::error(codes::PLOT, sentence(&error)))?;
-        }
-        let path = self.to.as_ref().map(|path| path.display().to_string());
-        out.emit(Event::Figure { path, figure });
-        Ok(())
+        show(figure, self.to.as_deref(), out)
     }
+}
+
+/// Writes a figure to a file, or gives it to the front end to be shown.
+pub fn show(figure: Figure, to: Option<&Path>, out: &mut Out) -> Result<(), Diagnostic> {
+    if let Some(path) = to {
+        plot::write::write(&figure, path, &plot::style::Style::default())
+            .map_err(|error| Diagnostic::error(codes::PLOT, sentence(&error)))?;
+    }
+    let path = to.map(|path| path.display().to_string());
+    out.emit(Event::Figure { path, figure });
+    Ok(())
 }
 
 fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
@@ -111,24 +116,7 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
             }
         }
     }
-    let to = settings.maybe_text("to").map(PathBuf::from);
-    if let Some(path) = &to
-        && !is_picture(path)
-    {
-        let place = checking.place(&settings, "to");
-        checking.report(
-            Diagnostic::error(
-                codes::PLOT,
-                format!("`{}` is neither an .svg nor a .png file", path.display()),
-            )
-            .at(place)
-            .note("the file's ending decides what is drawn: `to \"loss.svg\"` or `to \"loss.png\"`"),
-        );
-        return None;
-    }
-    if let Some(path) = &to {
-        checking.outline.write(path.clone());
-    }
+    let to = picture(&settings, checking)?;
     Some(Box::new(Plot {
         metrics: settings.words("metrics"),
         runs,
@@ -139,6 +127,25 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
             title: settings.maybe_text("title").map(String::from),
         },
     }))
+}
+
+/// The picture that `to` names, if it names one; another kind of file is refused.
+pub fn picture(settings: &Settings, checking: &mut Checking) -> Option<Option<PathBuf>> {
+    let Some(path) = settings.maybe_text("to").map(PathBuf::from) else { return Some(None) };
+    if !is_picture(&path) {
+        let place = checking.place(settings, "to");
+        checking.report(
+            Diagnostic::error(
+                codes::PLOT,
+                format!("`{}` is neither an .svg nor a .png file", path.display()),
+            )
+            .at(place)
+            .note("the file's ending decides what is drawn: `to \"loss.svg\"` or `to \"loss.png\"`"),
+        );
+        return None;
+    }
+    checking.outline.write(path.clone());
+    Some(Some(path))
 }
 
 fn is_picture(path: &Path) -> bool {

@@ -3,6 +3,7 @@
 //! A [`trainer::Trainer`] owns what changes (trained tensors, optimizer moments, the step); all else is a
 //! pure function of the recipe, the seed and the step, so that a snapshot of those three is the whole run.
 
+pub mod anatomy;
 pub mod checkpoint;
 pub mod clip;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod metrics;
 pub mod objective;
 pub mod optimizer;
 pub mod plan;
+pub mod range_test;
 pub mod recipe;
 pub mod schedule;
 pub mod selection;

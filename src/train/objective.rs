@@ -2,7 +2,7 @@
 
 use crate::data::batch::MicroBatch;
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
-use crate::model::loss::train_micro;
+use crate::model::loss::{LossSum, measure_training, train_micro};
 use crate::train::error::TrainError;
 use crate::train::recipe::{Objective, Recipe};
 
@@ -21,6 +21,20 @@ pub fn backward(
         Objective::NextToken => {
             Ok(train_micro(policy, &inputs, &labels, 1.0 / tokens as f64, seed)?.loss_sum)
         }
+    }
+}
+
+/// The losses that `backward` sums, token by token, with the dropout it has; nothing takes a gradient.
+pub fn losses(
+    policy: &Policy,
+    recipe: &Recipe,
+    batch: &MicroBatch,
+    seed: DropoutSeed,
+) -> Result<LossSum, TrainError> {
+    let MicroBatch { input_ids, labels, rows, documents, attended, .. } = batch;
+    let inputs = Inputs::new(policy.base, input_ids, *rows, documents.clone(), attended.clone())?;
+    match recipe.objective {
+        Objective::NextToken => Ok(measure_training(policy, &inputs, labels, seed)?),
     }
 }
 

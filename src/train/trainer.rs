@@ -167,7 +167,7 @@ impl Trainer {
     }
 
     /// Leaves the gradients of the step's mean loss on the trained tensors; returns that loss and their norm.
-    fn gradients(
+    pub(super) fn gradients(
         &self,
         step: u64,
         batches: &[MicroBatch],
@@ -200,7 +200,7 @@ impl Trainer {
         Ok((loss_sum / tokens as f64, norm))
     }
 
-    fn dropout_seed(&self, step: u64, micro_batch: usize) -> DropoutSeed {
+    pub(super) fn dropout_seed(&self, step: u64, micro_batch: usize) -> DropoutSeed {
         let places = [random::place("dropout"), step, micro_batch as u64];
         DropoutSeed(random::derive(self.recipe.seed, &places))
     }
