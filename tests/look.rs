@@ -41,7 +41,7 @@ fn the_tokens_marked_in_a_batch_are_those_that_its_step_counts() {
 
 #[test]
 fn every_example_of_an_epoch_begins_once_and_its_pieces_are_its_text() {
-    let events = events("max_len = 96 tokens; packing = on", "show batch chat 0..1");
+    let events = events("max_len = 96 tokens; packing = on", "show batch chat 0");
     let batches = of_type(&events, "batch");
     assert_eq!(count(&batches, "starts"), 5);
     let text: String =

@@ -81,11 +81,16 @@ struct Piece {
 fn head(index: usize, row: &BatchRow) -> String {
     let supervised = row.tokens.iter().filter(|token| token.supervised).count();
     let padding = if row.padding > 0 { format!(", {} padding", row.padding) } else { String::new() };
-    let named = row.places.iter().take(PLACES).cloned().collect::<Vec<_>>().join(", ");
+    let named = row.places.iter().take(PLACES).map(|place| file_name(place)).collect::<Vec<_>>().join(", ");
     let more = row.places.len().saturating_sub(PLACES);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let tokens = counted(row.tokens.len() as u64, "token");
     format!("row {index}  {tokens}, {supervised} supervised{padding}  {named}{more}")
+}
+
+/// A place without the folders of its file.
+fn file_name(place: &str) -> &str {
+    place.rsplit('/').next().unwrap_or(place)
 }
 
 /// The tokens of a row: each stretch of one sort with its marks, shortened in its middle where it is long.
@@ -231,7 +236,7 @@ mod tests {
             tokens,
             padding,
         };
-        let rows = vec![row(&["c.jsonl:1", "c.jsonl:7"], packed, 0), row(&["c.jsonl:2"], short, 4)];
+        let rows = vec![row(&["c.jsonl:1", "c.jsonl:7"], packed, 0), row(&["in/c.jsonl:2"], short, 4)];
         Batch { title: "chat.train, micro-batch 0".into(), rows, left_out: 1, longest_stretch: 48 }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::events::Diagnostic;
 use crate::language::codes;
-use crate::language::value::{Value, plain_number};
+use crate::language::value::{Value, measure_text};
 use crate::session::written::Written;
 use crate::train::recipe::{Every, Length, Recipe, Schedule};
 use crate::units::{Unit, counted};
@@ -124,8 +124,7 @@ impl Stretches<'_> {
     /// The length of the run in words.
     fn run(&self) -> String {
         match (self.recipe.length, self.steps_per_epoch) {
-            (Length::Epochs(epochs), None) if epochs == 1.0 => "1 epoch".into(),
-            (Length::Epochs(epochs), None) => format!("{} epochs", plain_number(epochs)),
+            (Length::Epochs(epochs), None) => measure_text(epochs, Unit::Epochs),
             (Length::Steps(steps), None) => counted(steps, "step"),
             (_, per_epoch) => counted(self.recipe.planned_steps(per_epoch.unwrap_or(1)), "step"),
         }

@@ -290,7 +290,7 @@ fn settings_of(
     checking: &mut Checking,
 ) -> Option<Box<dyn Action>> {
     let (view, of) =
-        (if settings.is_given("to") { "lengths" } else { "rows" }, name.as_deref().unwrap_or("chat"));
+        (if settings.is_given("to") { "lengths" } else { "rows" }, name.as_deref().unwrap_or("NAME"));
     let is_run = checking.outline.run(of).is_some();
     let instead = if view == "rows" && is_run && settings.is_given("which") { "batch" } else { view };
     let what = name.as_ref().map_or("show".to_string(), |name| format!("show {name}"));

@@ -103,7 +103,7 @@ impl ShowRows {
         for (row, looked) in rows.iter().zip(&looked) {
             let mut cells = vec![
                 row.to_string(),
-                looked.place.clone(),
+                looked.place.rsplit('/').next().unwrap_or_default().to_string(),
                 looked.tokens.to_string(),
                 looked.supervised.to_string(),
             ];
