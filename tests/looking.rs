@@ -156,7 +156,7 @@ fn answers_that_would_cost_much_are_not_written_unasked() {
 #[test]
 fn an_interrupted_range_test_leaves_the_run_as_it_was() {
     let folder = folder();
-    folder.write("long.ltune", format!("{RUNS}find lr for a {{ steps = 100000; highest = 1e-6 }}\nstep a 1"));
+    folder.write("long.ltune", format!("{RUNS}find lr for a {{ steps = 10000; highest = 1e-6 }}\nstep a 1"));
     let mut child = folder.command(&["--json", "long.ltune"]).spawn().expect("ltune starts");
     let mut lines = BufReader::new(child.stdout.take().expect("standard output is piped")).lines();
     let mut next = || lines.next().map(|line| line.expect("a line"));
@@ -169,6 +169,6 @@ fn an_interrupted_range_test_leaves_the_run_as_it_was() {
     assert!(status.is_ok_and(|status| status.success()));
     let rest: Vec<String> = std::iter::from_fn(next).collect();
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    assert!(rest.iter().any(|line| line.contains("100 000 steps; the run is as it was")), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("10 000 steps; the run is as it was")), "{rest:?}");
     assert!(!rest.iter().any(|line| line.contains("\"type\":\"step\"")), "the next statement did not run");
 }

@@ -3,7 +3,7 @@
 use crate::data::dataset::Part;
 use crate::evaluate::exact_match::Answer;
 use crate::evaluate::labels::{Candidate, Choice};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How one row came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,12 @@ pub fn changes<'a>(before: &'a [Verdict], after: &'a [Verdict]) -> Vec<Change<'a
     pairs.collect()
 }
 
+/// How many rows both have.
+pub fn shared(before: &[Verdict], after: &[Verdict]) -> usize {
+    let places: HashSet<&str> = before.iter().map(|verdict| verdict.place.as_str()).collect();
+    after.iter().filter(|verdict| places.contains(verdict.place.as_str())).count()
+}
+
 /// How likely at least so uneven a split of the changed rows is when either side is as likely: the exact form of
 /// McNemar's test (McNemar 1947; Dietterich 1998, Neural Computation 10:1895, for two classifiers on one test set).
 /// Two-sided.
@@ -97,6 +103,7 @@ mod tests {
             found.iter().map(|change| (change.before.place.as_str(), change.is_gain())).collect();
         assert_eq!(shown, [("d:2", true), ("d:3", false)]);
         assert!(changes(&before, &before).is_empty());
+        assert_eq!((shared(&before, &after), shared(&after, &before)), (3, 3));
     }
 
     // Computed apart from this program: binomial tails as fractions.

@@ -51,7 +51,7 @@ const FORM: Form = Form {
         Setting::new("highest", Kind::POSITIVE, "the learning rate of the last step").or("1.0"),
         Setting::new(
             "steps",
-            Kind::Integer { min: 10, max: 100_000, unit: Some(Unit::Steps) },
+            Kind::Integer { min: 10, max: 10_000, unit: Some(Unit::Steps) },
             "how many steps at most",
         )
         .computed("the planned steps of the run, but 40 to 100")

@@ -135,9 +135,9 @@ impl Curve {
         let reach = 1 + losses.len() / 20;
         let around = |index: usize| {
             let (mut sum, mut weights) = (0.0, 0.0);
-            for other in index.saturating_sub(reach)..(index + reach + 1).min(losses.len()) {
-                let weight = (reach + 1 - index.abs_diff(other)) as f64;
-                sum += weight * losses[other];
+            for (other, loss) in losses.iter().enumerate() {
+                let weight = (reach + 1).saturating_sub(index.abs_diff(other)) as f64;
+                sum += weight * loss;
                 weights += weight;
             }
             sum / weights

@@ -1,27 +1,26 @@
 //! `compare NAME, NAME, … [on part] [to "report.html"]`: models and runs on the same rows, side by side.
 
+mod comparison;
 mod differences;
 mod report;
 mod table;
 
 use crate::data::dataset::{Dataset, Part, PartName};
-use crate::evaluate::comparison::{Verdict, changes, sign_test};
-use crate::events::{Diagnostic, Evaluation, Event, Out};
+use crate::events::{Diagnostic, Event, Out};
 use crate::files::atomic;
 use crate::language::codes;
 use crate::language::schema::{Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::{Settings, Value};
 use crate::session::definitions::DataDefinition;
-use crate::session::measurement::{Measured, Measurement, held_out, rows_of};
-use crate::session::record::method_text;
-use crate::session::{Session, Subject, sentence};
+use crate::session::measurement::{Measurement, held_out, rows_of};
+use crate::session::{Session, sentence};
+use crate::statements::compare::comparison::{Compared, Comparison};
 use crate::statements::eval::METRICS;
 use crate::statements::run::one_run;
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::train::checkpoint::Conditions;
-use crate::units::{counted, grouped};
-use serde_json::json;
+use crate::units::counted;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -92,33 +91,6 @@ struct Compare {
     to: Option<PathBuf>,
 }
 
-/// All that was measured.
-struct Comparison {
-    /// `chat.test`
-    data: String,
-    rows: usize,
-    metrics: Vec<String>,
-    /// Changed examples shown of each.
-    examples: usize,
-    subjects: Vec<Compared>,
-    /// What the numbers depend on besides; of the first.
-    conditions: Option<Conditions>,
-}
-
-/// One model or run of a comparison.
-struct Compared {
-    name: String,
-    /// A few words: `lora r 16, alpha 32 on chat with base`.
-    what: String,
-    parameters: u64,
-    /// Trained ones, of a run.
-    trained: Option<u64>,
-    evaluation: Evaluation,
-    verdicts: Vec<Verdict>,
-    /// Of the tokenizer: losses compare over the same tokens only.
-    tokenizer: String,
-}
-
 impl Action for Compare {
     fn run(&self, session: &mut Session, out: &mut Out) -> Result<(), Diagnostic> {
         let Some(comparison) = self.measure(session, out)? else { return Ok(()) };
@@ -172,38 +144,10 @@ impl Compare {
                 Measurement { data, dataset: &dataset, part: &part, metrics, batch: self.batch };
             let Some(measured) = measurement.of(&subject, out)? else { return Ok(None) };
             comparison.conditions.get_or_insert_with(|| Conditions::now(&subject.base, &processor));
-            comparison.subjects.push(compared(&subject, measured));
+            comparison.subjects.push(Compared::new(&subject, measured));
         }
         Ok(Some(comparison))
     }
-}
-
-fn compared(subject: &Subject, Measured { evaluation, verdicts }: Measured) -> Compared {
-    let trained = subject.run.map(|run| {
-        let tensors = run.trainer.trainables().tensors.values();
-        tensors.filter(|tensor| tensor.requires_grad()).map(|tensor| tensor.numel() as u64).sum()
-    });
-    Compared {
-        name: subject.name.clone(),
-        what: describe(subject),
-        parameters: subject.base.config.parameter_count(),
-        trained,
-        evaluation,
-        verdicts,
-        tokenizer: subject.tokenizer.hash().to_string(),
-    }
-}
-
-fn describe(subject: &Subject) -> String {
-    let Some(run) = subject.run else { return format!("model: {}", subject.definition.describe()) };
-    format!(
-        "run: {} on {} with {}, step {} of {}",
-        method_text(&run.trainer.recipe().method),
-        run.definition.data.name,
-        run.definition.model.name,
-        grouped(run.trainer.step_count()),
-        grouped(run.trainer.planned_steps()),
-    )
 }
 
 /// What is measured when nothing is asked for: what one pass over the rows gives, and how the rows came out where that
@@ -223,112 +167,6 @@ fn default_metrics(dataset: &Dataset, part: &Part, out: &mut Out) -> Vec<String>
         ));
     }
     metrics.into_iter().map(String::from).collect()
-}
-
-/// How the rows of one changed against the first.
-struct Sides {
-    gained: u64,
-    lost: u64,
-    /// Rows that both have.
-    rows: u64,
-}
-
-impl Comparison {
-    fn first(&self) -> &Compared {
-        &self.subjects[0]
-    }
-
-    /// `None` when no metric looked at whole rows.
-    fn sides(&self, compared: &Compared) -> Option<Sides> {
-        if compared.verdicts.is_empty() {
-            return None;
-        }
-        let changes = changes(&self.first().verdicts, &compared.verdicts);
-        let gained = changes.iter().filter(|change| change.is_gain()).count() as u64;
-        Some(Sides { gained, lost: changes.len() as u64 - gained, rows: compared.verdicts.len() as u64 })
-    }
-
-    fn warn_of_other_tokens(&self, out: &mut Out) {
-        let first = self.first();
-        let other = self.subjects.iter().find(|compared| compared.tokenizer != first.tokenizer);
-        if let Some(other) = other {
-            out.diagnostic(
-                Diagnostic::warning(
-                    codes::OTHER_TOKENS,
-                    format!(
-                        "`{}` and `{}` have different tokenizers: their losses are over different tokens",
-                        first.name, other.name
-                    ),
-                )
-                .note("`exact_match`, `accuracy` and `f1` compare"),
-            );
-        }
-    }
-
-    /// What changed, a line for each but the first.
-    fn in_words(&self) -> String {
-        let lines = self.subjects[1..].iter().map(|compared| self.changed_in_words(compared));
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
-    fn changed_in_words(&self, compared: &Compared) -> String {
-        let (name, first) = (&compared.name, &self.first().name);
-        match self.sides(compared) {
-            None => {
-                let difference = compared.evaluation.loss - self.first().evaluation.loss;
-                let direction = if difference > 0.0 { "above" } else { "below" };
-                format!("{name} against {first}: loss {:.4} {direction}", difference.abs())
-            }
-            Some(Sides { gained: 0, lost: 0, rows }) => {
-                format!("{name} against {first}: none of {} changed side", counted(rows, "row"))
-            }
-            Some(Sides { gained, lost, rows }) => format!(
-                "{name} against {first}: {} gained, {} lost of {} (exact McNemar test: p {})",
-                grouped(gained),
-                grouped(lost),
-                counted(rows, "row"),
-                table::probability(sign_test(gained, lost)),
-            ),
-        }
-    }
-
-    fn details(&self) -> serde_json::Value {
-        let subjects = self.subjects.iter().map(|compared| {
-            json!({
-                "name": compared.name,
-                "what": compared.what,
-                "parameters": compared.parameters,
-                "trained": compared.trained,
-                "step": compared.evaluation.step,
-                "tokens": compared.evaluation.tokens,
-                "metrics": self.metrics.iter().map(|metric| {
-                    (metric.clone(), json!(table::value_of(metric, &compared.evaluation)))
-                }).collect::<serde_json::Map<_, _>>(),
-            })
-        });
-        let changed = self.subjects[1..].iter().filter_map(|compared| {
-            let Sides { gained, lost, rows } = self.sides(compared)?;
-            let examples = changes(&self.first().verdicts, &compared.verdicts);
-            let examples = examples.iter().map(|change| {
-                json!({
-                    "row": change.before.place, "prompt": change.before.prompt,
-                    "wanted": change.before.wanted, "before": change.before.given,
-                    "after": change.after.given, "side": if change.is_gain() { "gained" } else { "lost" },
-                })
-            });
-            Some(json!({
-                "name": compared.name, "against": self.first().name, "rows": rows,
-                "gained": gained, "lost": lost, "p": sign_test(gained, lost),
-                "examples": examples.collect::<Vec<_>>(),
-            }))
-        });
-        json!({
-            "data": self.data,
-            "rows": self.rows,
-            "subjects": subjects.collect::<Vec<_>>(),
-            "changed": changed.collect::<Vec<_>>(),
-        })
-    }
 }
 
 fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {

@@ -10,8 +10,9 @@ use crate::session::curves::{View, curves};
 use crate::session::record::{Record, script};
 use crate::session::run::Run;
 use crate::session::{Session, sentence};
-use crate::statements::compare::table::{best, difference, heading, shown, value_of};
-use crate::statements::compare::{Compared, Comparison, Sides, differences};
+use crate::statements::compare::comparison::{Compared, Comparison, Sides};
+use crate::statements::compare::differences;
+use crate::statements::compare::table::{best, heading, shown, to_first, value_of};
 use crate::units::{counted, grouped};
 use std::fmt::Write;
 
@@ -73,7 +74,7 @@ fn results(comparison: &Comparison) -> String {
     let table = format!(
         "<table class=\"results\">\n<thead><tr><th scope=\"col\">name</th>{headings}</tr></thead>\n\
          <tbody>\n{rows}</tbody>\n</table>\n\
-         <p class=\"muted\">Green is the best; below are the differences to {}.</p>\n",
+         <p class=\"muted\">Green is the best; the small numbers are the differences to {}.</p>\n",
         escaped(&comparison.first().name)
     );
     section("Results", &table)
@@ -93,10 +94,7 @@ fn cell(comparison: &Comparison, index: usize, metric: &str) -> String {
         true => format!("<i><b style=\"width:{:.1}%\"></b></i>", 100.0 * value.clamp(0.0, 1.0)),
         false => String::new(),
     };
-    let difference = match index {
-        0 => String::new(),
-        _ => difference(metric, value - value_of(metric, &comparison.first().evaluation)),
-    };
+    let difference = to_first(comparison, index, metric).unwrap_or_default();
     format!(
         "<td class=\"number{best}\" data-label=\"{}\"><span>{}</span><small>{difference}</small>{bar}</td>",
         escaped(&heading(metric)),

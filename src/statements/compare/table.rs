@@ -3,7 +3,7 @@
 use crate::evaluate::comparison::changes;
 use crate::events::{Evaluation, Table};
 use crate::plot::ticks::{measured, number};
-use crate::statements::compare::{Compared, Comparison, Sides};
+use crate::statements::compare::comparison::{Compared, Comparison, Sides};
 use crate::statements::why::shortened;
 use crate::units::{counted, grouped};
 
@@ -52,7 +52,7 @@ pub fn shown(metric: &str, value: f64) -> String {
 }
 
 /// A difference with its sign; that of shares in hundredths.
-pub fn difference(metric: &str, difference: f64) -> String {
+fn difference(metric: &str, difference: f64) -> String {
     let size = match scale(metric) {
         Scale::Share => format!("{:.1}", 100.0 * difference.abs()),
         _ => shown(metric, difference.abs()),
@@ -66,8 +66,11 @@ pub fn difference(metric: &str, difference: f64) -> String {
     format!("{sign}{size}")
 }
 
-/// Which of the compared have the best value; none where all have the same.
+/// Which of the compared have the best value; none where all have the same, or nothing is to be compared.
 pub fn best(comparison: &Comparison, metric: &str) -> Vec<usize> {
+    if !comparison.compares(metric) {
+        return vec![];
+    }
     let value = |compared: &Compared| match scale(metric) {
         Scale::Share => -value_of(metric, &compared.evaluation),
         _ => value_of(metric, &compared.evaluation),
@@ -118,12 +121,20 @@ fn title(comparison: &Comparison) -> String {
 fn cell(comparison: &Comparison, index: usize, metric: &str) -> String {
     let value = value_of(metric, &comparison.subjects[index].evaluation);
     let mark = if best(comparison, metric).contains(&index) { "* " } else { "" };
-    let value_text = format!("{mark}{}", shown(metric, value));
-    if index == 0 {
-        return value_text;
+    let shown = format!("{mark}{}", shown(metric, value));
+    match to_first(comparison, index, metric) {
+        Some(difference) => format!("{shown}\n{difference}"),
+        None => shown,
     }
-    let first = value_of(metric, &comparison.first().evaluation);
-    format!("{value_text}\n{}", difference(metric, value - first))
+}
+
+/// The difference to the first, with its sign; `None` for the first itself, and where nothing is to be compared.
+pub fn to_first(comparison: &Comparison, index: usize, metric: &str) -> Option<String> {
+    if index == 0 || !comparison.compares(metric) {
+        return None;
+    }
+    let value = |index: usize| value_of(metric, &comparison.subjects[index].evaluation);
+    Some(difference(metric, value(index) - value(0)))
 }
 
 /// The examples that changed side against the first; `None` where none did.
@@ -209,6 +220,14 @@ mod tests {
         assert_eq!(best(&broken, "loss"), [1]);
         let two = comparison(vec![compared("a", 2.0, 0.5), compared("b", 2.0, 0.5), compared("c", 3.0, 0.1)]);
         assert_eq!(best(&two, "token_accuracy"), [0, 1]);
+    }
+
+    #[test]
+    fn means_over_other_tokens_are_not_set_against_each_other() {
+        let mut two = comparison(vec![compared("a", 2.5, 0.25), compared("b", 2.0, 0.5)]);
+        two.subjects[1].tokenizer = "other".into();
+        assert_eq!(results(&two).rows[1], ["b", "10", "2.0000", "50.0 %"]);
+        assert!(two.compares("exact_match"));
     }
 
     #[test]
