@@ -156,13 +156,6 @@ impl Terminal {
         assert!(status.is_ok_and(|status| status.success()));
     }
 
-    /// The window is closed.
-    pub fn close(mut self) -> ExitStatus {
-        // The reader's copy of the handle keeps the terminal open: hang up by hand, as the kernel would.
-        self.signal("-HUP");
-        ended(&mut self.child, &self.seen)
-    }
-
     /// Waits until the program ends; its exit code.
     pub fn code(mut self) -> i32 {
         ended(&mut self.child, &self.seen).code().unwrap_or(-1)

@@ -87,7 +87,7 @@ impl Run {
             )
             .note("`redo` takes back an `undo`, as long as nothing was done in between"));
         };
-        let again = self.lineage.leads_to(&target).then(|| target.since(&self.lineage)).unwrap_or_default();
+        let again = if self.lineage.leads_to(&target) { target.since(&self.lineage) } else { vec![] };
         let changes = again.iter().filter_map(|happening| match happening {
             Happening::Change(change) => Some(format!("`{}` again", change.statement(self.name()))),
             Happening::Steps(_) => None,
