@@ -180,7 +180,7 @@ impl Assistant {
                 .then(|| Shown { display: note, insert: String::new() });
         }
         let display = within(&format!("{}{gap}{}", hint.insert, hint.note), room);
-        (display.width() >= hint.insert.width()).then(|| Shown { display, insert: hint.insert })
+        (display.width() >= hint.insert.width()).then_some(Shown { display, insert: hint.insert })
     }
 }
 
