@@ -14,8 +14,10 @@ tune a {
 }
 "#;
 
-/// Run and loss of each step, in the order in which they were taken.
-fn steps(events: &[Value]) -> Vec<(String, u64, f64)> {
+/// Run, step and loss of each step, in the order in which they were taken.
+type Steps = Vec<(String, u64, f64)>;
+
+fn steps(events: &[Value]) -> Steps {
     let number = |event: &Value, name: &str| event[name].as_f64().expect("a number");
     of_type(events, "step")
         .into_iter()
@@ -153,7 +155,7 @@ fn a_run_can_be_dropped_and_renamed() {
 }
 
 /// The session's journal, run in a folder of its own.
-fn replayed(script: &str) -> (Vec<(String, u64, f64)>, String, Vec<(String, u64, f64)>) {
+fn replayed(script: &str) -> (Steps, String, Steps) {
     let folder = Folder::new();
     let first =
         folder.events(&format!("{script}\njournal to \"session.ltune\"\njournal all to \"all.ltune\""));
