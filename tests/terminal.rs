@@ -22,7 +22,7 @@ struct Seen {
 }
 
 /// Nothing that a test waits for takes longer, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Terminal {
     /// Starts `ltune` at a terminal of 80 columns, with a home of its own in the folder.
@@ -100,6 +100,13 @@ impl Terminal {
         self.seen.lock().expect("nobody panics with it").parser.screen().contents()
     }
 
+    /// The lines that stand on the screen after this text.
+    pub fn after(&self, text: &str) -> Vec<String> {
+        let screen = self.screen();
+        let after = screen.rsplit_once(text).map_or("", |(_, after)| after);
+        after.lines().map(String::from).collect()
+    }
+
     /// All bytes that were sent to the terminal.
     pub fn bytes(&self) -> Vec<u8> {
         self.seen.lock().expect("nobody panics with it").bytes.clone()
@@ -154,18 +161,6 @@ impl Terminal {
         let id = self.child.id().to_string();
         let status = std::process::Command::new("kill").args([name, &id]).status();
         assert!(status.is_ok_and(|status| status.success()));
-    }
-
-    /// The window is closed.
-    pub fn close(self) -> ExitStatus {
-        let Terminal { mut child, keyboard, seen } = self;
-        // The reader's copy of the handle keeps the terminal open: hang up by hand, as the kernel would.
-        let id = child.id().to_string();
-        let status = std::process::Command::new("kill").args(["-HUP", &id]).status();
-        assert!(status.is_ok_and(|status| status.success()));
-        let status = ended(&mut child, &seen);
-        drop(keyboard);
-        status
     }
 
     /// Waits until the program ends; its exit code.
