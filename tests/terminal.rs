@@ -22,7 +22,7 @@ struct Seen {
 }
 
 /// Nothing that a test waits for takes longer, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Terminal {
     /// Starts `ltune` at a terminal of 80 columns, with a home of its own in the folder.
@@ -98,6 +98,13 @@ impl Terminal {
     /// What stands on the screen.
     pub fn screen(&self) -> String {
         self.seen.lock().expect("nobody panics with it").parser.screen().contents()
+    }
+
+    /// The lines that stand on the screen after this text.
+    pub fn after(&self, text: &str) -> Vec<String> {
+        let screen = self.screen();
+        let after = screen.rsplit_once(text).map_or("", |(_, after)| after);
+        after.lines().map(String::from).collect()
     }
 
     /// All bytes that were sent to the terminal.

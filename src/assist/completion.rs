@@ -5,11 +5,13 @@ use crate::assist::paths::{PathsOf, paths};
 use crate::assist::place::{Place, Wanted, form, place};
 use crate::data::peek::first_columns;
 use crate::data::shape::MEANINGS;
+use crate::events::SourceId;
 use crate::files::samples;
+use crate::language::check::parse_setting;
 use crate::language::evaluate::FUNCTIONS;
 use crate::language::schema::{Default, Form, FormKind, Kind, Setting};
 use crate::language::scope::NameKind;
-use crate::language::value::quoted;
+use crate::language::value::{Value, quoted};
 use crate::statements;
 use crate::units::Unit;
 use serde::Serialize;
@@ -31,6 +33,9 @@ pub struct Candidate {
     pub kind: CandidateKind,
     /// One line; may be empty.
     pub summary: String,
+    /// The peer's name for it that was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -72,16 +77,18 @@ pub fn complete(text: &str, cursor: usize, known: &Known) -> Completion {
     Completion { candidates: matching(all, place.written), range: place.range }
 }
 
-/// Those that begin with what is written; where none does, those that hold it.
+/// Those that begin with what is written; where none does, those that a peer calls so, or that hold it.
 fn matching(all: Vec<Candidate>, written: &str) -> Vec<Candidate> {
     let lower = written.to_lowercase();
     let name = |candidate: &Candidate| candidate.text.trim_start_matches('"').to_lowercase();
-    let (begin, rest): (Vec<Candidate>, Vec<Candidate>) =
-        all.into_iter().partition(|candidate| name(candidate).starts_with(&lower));
-    if !begin.is_empty() {
-        return begin;
-    }
-    rest.into_iter().filter(|candidate| lower.len() > 1 && name(candidate).contains(&lower)).collect()
+    let begins = |candidate: &&Candidate| name(candidate).starts_with(&lower);
+    let holds = |candidate: &&Candidate| lower.len() > 1 && name(candidate).contains(&lower);
+    let is_peers = |candidate: &&Candidate| candidate.alias.is_some();
+    let found = |fits: &dyn Fn(&&Candidate) -> bool| all.iter().filter(fits).cloned().collect::<Vec<_>>();
+    [found(&begins), found(&is_peers), found(&holds)]
+        .into_iter()
+        .find(|found| !found.is_empty())
+        .unwrap_or_default()
 }
 
 fn candidates(wanted: &Wanted, place: &Place, known: &Known) -> Vec<Candidate> {
@@ -146,7 +153,7 @@ fn columns(place: &Place) -> Vec<Candidate> {
 }
 
 fn candidate(text: impl Into<String>, kind: CandidateKind, summary: impl Into<String>) -> Candidate {
-    Candidate { text: text.into(), kind, summary: summary.into() }
+    Candidate { text: text.into(), kind, summary: summary.into(), alias: None }
 }
 
 fn statement(form: &'static Form) -> Candidate {
@@ -163,12 +170,13 @@ fn block_settings(settings: &'static [Setting], given: &[String], written: &str)
     let is_peers = |name: &&&str| !lower.is_empty() && name.starts_with(&lower);
     open.map(|setting| {
         let translated = setting.translated.iter().map(|translated| &translated.name);
-        let alias = setting.aliases.iter().chain(translated).find(is_peers);
-        let summary = match alias.filter(|_| !setting.name.starts_with(&lower)) {
+        let alias = setting.aliases.iter().chain(translated).find(is_peers).copied();
+        let alias = alias.filter(|_| !setting.name.starts_with(&lower));
+        let summary = match alias {
             Some(alias) => format!("{alias}: {}", setting.summary),
             None => setting.summary.to_string(),
         };
-        candidate(setting.name, CandidateKind::Setting, summary)
+        Candidate { alias, ..candidate(setting.name, CandidateKind::Setting, summary) }
     })
     .collect()
 }
@@ -178,10 +186,17 @@ fn setting_values(setting: &'static Setting, place: &Place, known: &Known) -> Ve
     if setting.sweepable {
         found.extend(functions(&["one_of", "log"]));
     }
-    if !names_something(&setting.kind) {
-        found.extend(values(known));
-    }
+    found.extend(values(known).filter(|value| fits(setting, &value.text, known)));
     found
+}
+
+/// Whether a `let` name can stand for a setting.
+fn fits(setting: &'static Setting, name: &str, known: &Known) -> bool {
+    let form = Form { settings: std::slice::from_ref(setting), ..Form::NOUN };
+    parse_setting(&form, setting.name, name, SourceId(0), known).is_ok_and(|(_, value)| {
+        // A text without quotes is taken as it stands: then it is not the name that fits.
+        value != Value::Text(name.to_string()) && value != Value::Word(name.to_string())
+    })
 }
 
 fn kind_values(kind: &Kind, setting: &Setting, place: &Place, known: &Known) -> Vec<Candidate> {
@@ -244,15 +259,6 @@ fn by_default(word: &str, setting: &Setting) -> &'static str {
     match setting.default {
         Default::Fixed(literal) if literal == word => "the default",
         _ => "",
-    }
-}
-
-/// Whether a kind takes names of things or words only, and so no `let` name is looked for.
-fn names_something(kind: &Kind) -> bool {
-    match kind {
-        Kind::Name(_) | Kind::Part | Kind::Topic | Kind::Condition(_) | Kind::Word => true,
-        Kind::List { of, .. } => names_something(of),
-        _ => false,
     }
 }
 

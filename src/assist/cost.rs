@@ -160,9 +160,10 @@ fn of_statement(place: &Place, known: &Known) -> Option<String> {
             let planned = grouped(progress.planned);
             Some(format!("to step {} of {planned}{}{beyond}", grouped(end), time(progress, count)))
         }
-        ("run", None) if named.is_some() => {
-            Some(format!("{} left{}", counted(left, "step"), time(progress, left)))
-        }
+        ("run", None) if named.is_some() && words().count() <= 2 => match left {
+            0 => Some("it is at its planned end already".into()),
+            left => Some(format!("{} left{}", counted(left, "step"), time(progress, left))),
+        },
         _ => None,
     }
 }
@@ -214,5 +215,6 @@ mod tests {
         );
         assert_eq!(told("run a").as_deref(), Some("26 steps left, about 10.4 s"));
         assert_eq!(told("run b"), None);
+        assert_eq!(told("run a until "), None);
     }
 }

@@ -46,6 +46,7 @@ fn known_samples(of: PathsOf) -> Vec<Candidate> {
             text: sample.name.into(),
             kind: CandidateKind::Sample,
             summary: format!("sample: {}", sample.what),
+            alias: None,
         })
         .collect()
 }
@@ -62,10 +63,15 @@ fn path(entry: &std::fs::DirEntry, folder: &str, begin: &str, of: PathsOf) -> Op
         let is_model = of == PathsOf::Models && path.join("config.json").exists();
         let (end, summary) = if is_model { ("", "a Hugging Face folder") } else { ("/", "") };
         let text = format!("{folder}{name}{end}");
-        return Some(Candidate { text, kind: CandidateKind::Folder, summary: summary.into() });
+        return Some(Candidate { text, kind: CandidateKind::Folder, summary: summary.into(), alias: None });
     }
     let summary = Bytes(metadata.len()).to_string();
-    fits(&name, of).then(|| Candidate { text: format!("{folder}{name}"), kind: CandidateKind::File, summary })
+    fits(&name, of).then(|| Candidate {
+        text: format!("{folder}{name}"),
+        kind: CandidateKind::File,
+        summary,
+        alias: None,
+    })
 }
 
 fn fits(name: &str, of: PathsOf) -> bool {

@@ -65,9 +65,22 @@ pub fn place(text: &str, cursor: usize) -> Option<Place<'_>> {
     if !range.is_empty() || quoted {
         tokens.pop();
     }
+    let range = with_dot(text, &mut tokens, range);
     let mut walk = Walk { text, frames: vec![Frame::new(Block::Statements)] };
     tokens.into_iter().for_each(|token| walk.take(token));
     Some(walk.place(range, quoted))
+}
+
+/// `chat.` is a word that goes on, though the lexer finds two pieces.
+fn with_dot(text: &str, tokens: &mut Vec<Token>, range: Range<usize>) -> Range<usize> {
+    let [.., name, dot] = tokens.as_slice() else { return range };
+    let touches = name.range.end == dot.range.start && dot.range.end == text.len();
+    if !range.is_empty() || !touches || name.kind != TokenKind::Name || dot.text(text) != "." {
+        return range;
+    }
+    let start = name.range.start;
+    tokens.truncate(tokens.len() - 2);
+    start..text.len()
 }
 
 /// Bytes before the letters of a text.

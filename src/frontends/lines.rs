@@ -107,6 +107,25 @@ pub fn folded(line: &str, columns: usize) -> String {
     folded
 }
 
+/// The text with its long lines broken between words; what goes on is set in, two columns deeper than its line.
+pub fn wrapped(text: &str, columns: usize) -> String {
+    let mut wrapped: Vec<String> = vec![];
+    for line in text.split('\n') {
+        let indent = line.len() - line.trim_start().len() + 2;
+        let mut current = String::new();
+        for word in line.split_inclusive(' ') {
+            let is_full = current.width() + word.trim_end().width() > columns.max(20);
+            if is_full && !current.trim().is_empty() {
+                wrapped.push(std::mem::take(&mut current).trim_end().to_string());
+                current = " ".repeat(indent);
+            }
+            current.push_str(word);
+        }
+        wrapped.push(current);
+    }
+    wrapped.join("\n")
+}
+
 /// The text on one line within so many columns.
 fn within(text: &str, columns: usize, ellipsis: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -192,6 +211,15 @@ mod tests {
         generation.prompt = "日本 ".repeat(40);
         let line = prompt(&generation, &Look { width: 40, ..Look::PLAIN });
         assert!(line.width() <= 40 && line.ends_with('…'), "{line}");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        assert_eq!(wrapped("short", 20), "short");
+        assert_eq!(wrapped("one two three four five six", 20), "one two three four\n  five six");
+        let list = "- one two three four five\n  indented words go on here";
+        assert_eq!(wrapped(list, 20), "- one two three four\n  five\n  indented words go\n    on here");
+        assert_eq!(wrapped("incomprehensibilities are", 20), "incomprehensibilities\n  are");
     }
 
     #[test]

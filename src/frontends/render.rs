@@ -2,12 +2,21 @@
 
 use crate::events::{Diagnostic, Fix, Label, Severity, SourceId, Sources};
 use crate::frontends::color::Look;
+use crate::frontends::lines::wrapped;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 use std::ops::Range;
 
 /// The whole diagnostic, without the last newline.
 pub fn diagnostic(diagnostic: &Diagnostic, sources: &Sources, look: &Look) -> String {
+    let narrow;
+    let diagnostic = match look.live {
+        true => {
+            narrow = narrowed(diagnostic, look.width);
+            &narrow
+        }
+        false => diagnostic,
+    };
     let renderer = if look.color { Renderer::styled().hyperlink(false) } else { Renderer::plain() };
     let decor = if look.unicode { DecorStyle::Unicode } else { DecorStyle::Ascii };
     renderer
@@ -16,6 +25,20 @@ pub fn diagnostic(diagnostic: &Diagnostic, sources: &Sources, look: &Look) -> St
         .render(&groups(diagnostic, sources))
         .trim_end()
         .to_string()
+}
+
+/// The same in lines that a person's terminal need not break.
+fn narrowed(diagnostic: &Diagnostic, width: usize) -> Diagnostic {
+    // Before the words stand `error[L0101]: `, `  ╰ note: ` and `help: `.
+    let within = |text: &str, before: usize| {
+        let lines = wrapped(text, width.saturating_sub(before));
+        lines.lines().map(str::trim_start).collect::<Vec<_>>().join("\n")
+    };
+    let mut narrowed = diagnostic.clone();
+    narrowed.message = within(&diagnostic.message, 15);
+    narrowed.notes.iter_mut().for_each(|note| *note = within(note, 12));
+    narrowed.fixes.iter_mut().for_each(|fix| fix.title = within(&fix.title, 7));
+    narrowed
 }
 
 /// What happened and where, then each fix as the change it makes.
@@ -140,6 +163,19 @@ mod tests {
             let found = Diagnostic::error("L0001", "odd").at(Span::new(id, start, end));
             assert!(diagnostic(&found, &sources, &Look::PLAIN).starts_with("error[L0001]: odd"));
         }
+    }
+
+    #[test]
+    fn a_person_reads_whole_words_in_a_narrow_terminal() {
+        let found =
+            Diagnostic::warning("L0501", "the disk is nearly full and this is a long sentence about it")
+                .note("make room, or write what you want to keep to another place")
+                .fix(Span::new(SourceId(0), 0, 1), "b", "write `b`");
+        let look = Look { width: 40, live: true, ..Look::PLAIN };
+        let (sources, _) = sources("a");
+        let text = diagnostic(&found, &sources, &look);
+        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+        assert!(text.contains("nearly full\n") && text.contains("what you\n"), "{text}");
     }
 
     #[test]

@@ -76,10 +76,18 @@ impl ScriptSink {
         self.last = Last::Block;
     }
 
+    /// A sentence of ours; where a person watches it is broken between words.
+    fn say(&mut self, text: &str) {
+        match self.out.look.live {
+            true => self.print(&lines::wrapped(text, self.out.look.width)),
+            false => self.print(text),
+        }
+    }
+
     /// What is said on the way, but is no result.
     fn remark(&mut self, text: &str) {
         if self.volume == Volume::Normal {
-            self.print(text);
+            self.say(text);
         }
     }
 
@@ -183,7 +191,7 @@ impl Sink for ScriptSink {
                 let err = &mut self.err;
                 self.live.around(|| err.line(&format!("{text}\n")));
             }
-            Event::Text { text } => self.print(text),
+            Event::Text { text } => self.say(text),
             Event::Note { text } => self.remark(text),
             Event::Piece { text } => self.piece(text),
             Event::Table(table) => self.print_block(&tables::table(table, &self.out.look)),

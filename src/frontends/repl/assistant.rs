@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     fn candidate(text: &str, kind: CandidateKind, summary: &str) -> Candidate {
-        Candidate { text: text.into(), kind, summary: summary.into() }
+        Candidate { text: text.into(), kind, summary: summary.into(), alias: None }
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub fn complete(line: &str, cursor: usize) -> Option<(Range<usize>, Vec<Candidat
             text: format!("{}{}", known.name, if known.argument.is_empty() { "" } else { " " }),
             kind: CandidateKind::Unit,
             summary: known.summary.into(),
+            alias: None,
         });
         return Some((start..cursor, candidates.collect()));
     };
@@ -102,7 +103,7 @@ pub fn complete(line: &str, cursor: usize) -> Option<(Range<usize>, Vec<Candidat
 }
 
 fn word(text: &str) -> Candidate {
-    Candidate { text: text.into(), kind: CandidateKind::Word, summary: String::new() }
+    Candidate { text: text.into(), kind: CandidateKind::Word, summary: String::new(), alias: None }
 }
 
 /// The rest of the only command that fits, with what it does.

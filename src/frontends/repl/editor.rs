@@ -6,7 +6,7 @@ use crate::frontends::repl::keys;
 use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
-use rustyline::{Behavior, ColorMode, CompletionType, Config, EditMode, Editor};
+use rustyline::{Behavior, ColorMode, CompletionType, Config, EditMode, Editor, ExternalPrinter};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub enum Line {
 pub struct LineEditor {
     editor: Editor<Assistant, FileHistory>,
     history: Option<PathBuf>,
+    /// Never printed through: while it lives, the editor waits for keys and signals alike, whichever thread is told.
+    _printer: Option<Box<dyn ExternalPrinter>>,
 }
 
 /// Entries that are remembered.
@@ -47,7 +49,9 @@ impl LineEditor {
             // The first session has none; what cannot be read is begun anew.
             let _ = editor.load_history(path);
         }
-        Ok((LineEditor { editor, history }, problem))
+        let printer = editor.create_external_printer().ok();
+        let _printer = printer.map(|printer| Box::new(printer) as Box<dyn ExternalPrinter>);
+        Ok((LineEditor { editor, history, _printer }, problem))
     }
 
     /// Waits for a cell.

@@ -27,7 +27,10 @@ pub fn waits(text: &str) -> Option<usize> {
 }
 
 fn given_up(text: &str) -> bool {
-    text.lines().count() > 2 && text.lines().rev().take(2).all(|line| line.trim().is_empty())
+    let mut lines = text.split('\n').rev();
+    lines.next().is_some_and(|last| last.trim().is_empty())
+        && lines.next().is_some_and(|line| line.trim().is_empty())
+        && lines.next().is_some()
 }
 
 /// Binds them all. The flag is set when `}` asks for its column.

@@ -3,6 +3,7 @@
 
 mod assistant;
 mod commands;
+mod echo;
 mod editor;
 mod keys;
 mod paste;
@@ -169,6 +170,7 @@ impl Repl {
             if after > TOO_SOON
                 && let Some(step) = self.repeat.clone()
             {
+                self.interpreter.out.note(self.look.faint(step.trim()));
                 self.run_cell(&step);
             }
             return Flow::Stay;

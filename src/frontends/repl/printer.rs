@@ -38,9 +38,10 @@ impl Printer {
         let mut sink = self.0.borrow_mut();
         sink.script.settle();
         if sink.script.has_printed() {
-            let empty = Event::Text { text: String::new() };
             sink.script.begin(None);
+            let empty = Event::Text { text: String::new() };
             sink.script.accept(&empty, &Sources::default());
+            sink.script.begin(None);
         }
     }
 
@@ -62,6 +63,10 @@ impl CellSink {
             Event::Value { name: Some(name), text, .. } if name.starts_with('_') => {
                 let label = painted(&self.look, &format!("Out[{}]:", &name[1..]));
                 self.script.accept(&Event::Text { text: format!("{label} {text}") }, sources);
+            }
+            Event::Text { text } => {
+                let text = text.trim_end_matches('\n').to_string();
+                self.script.accept(&Event::Text { text }, sources);
             }
             Event::Diagnostic(diagnostic) => {
                 let in_cell = |fix: &&Fix| sources.get(fix.span.source).name == self.cell;

@@ -2,6 +2,7 @@
 //! step; at the prompt it clears the line. A polite `kill` or a closed terminal leaves, with everything kept.
 
 use crate::events::Cancel;
+use crate::frontends::repl::echo::NoEcho;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
@@ -36,7 +37,9 @@ impl Watch {
     pub fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         self.cancel.clear();
         self.working.store(true, Ordering::SeqCst);
+        let echo = NoEcho::begin();
         let done = work();
+        drop(echo);
         self.working.store(false, Ordering::SeqCst);
         done
     }
