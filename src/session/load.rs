@@ -33,6 +33,7 @@ impl Session {
         self.processor()?;
         let started = Instant::now();
         let base = Arc::new(load_base(model, out)?);
+        memory::trim(); // what reading took
         out.note(format!(
             "model {}: {} parameters, {} in {} on {}, {}",
             model.name,

@@ -1,8 +1,15 @@
-//! Memory of the host: glibc's allocator set for large tensors, and what this process holds.
+//! Memory of the host: allocators set for large tensors, and what this process holds.
+
+use crate::torch::heap::Heap;
 
 /// Keeps freed tensor memory instead of giving it back page by page: page faults dominate large elementwise work
-/// (an rms_norm of 2048 x 2048 fell from 28 to 1.9 ms). Call first thing in `main`; it acts on the main thread's heap.
+/// (an rms_norm of 2048 x 2048 fell from 28 to 1.9 ms). Call first thing in `main`; malloc's part acts on the main
+/// thread's heap.
 pub fn tune_allocator() {
+    #[cfg(target_os = "linux")]
+    if let Some(all) = field("/proc/meminfo", "MemTotal:") {
+        Heap::install(all.saturating_mul(2).next_multiple_of(1 << 21));
+    }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // The threshold alone will not do: glibc caps it at 32 MiB, and a block of logits is larger.
@@ -20,6 +27,9 @@ pub fn tune_allocator() {
 
 /// Gives freed memory back to the system: after a model or a run is dropped.
 pub fn trim() {
+    if let Some(heap) = Heap::installed() {
+        heap.trim();
+    }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: malloc_trim may be called at any time.
     unsafe {
@@ -35,6 +45,11 @@ pub fn resident() -> Option<u64> {
 /// The most bytes of this process that ever lay in memory, where the system tells.
 pub fn peak() -> Option<u64> {
     status("VmHWM:")
+}
+
+/// Bytes of large tensors on the CPU now, and the most there were at once, where ltune serves them itself.
+pub fn tensors() -> Option<(u64, u64)> {
+    Heap::installed().map(Heap::held)
 }
 
 /// Bytes that new work may take without swapping, where the system tells.
