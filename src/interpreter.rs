@@ -1,5 +1,7 @@
 //! Checks a whole script or cell, then runs it, statement by statement; everything it says is an event.
 
+mod planned;
+
 use crate::events::{Diagnostic, Out, SourceId, Span};
 use crate::language::blocks::{choices_of, find_setting};
 use crate::language::check::{check_definition, check_verb, parse_setting, unknown_statement, unusable_name};
@@ -206,6 +208,9 @@ impl Checker<'_> {
             StatementKind::Verb(verb) => {
                 let Some(found) = self.find(&verb.word, FormKind::Verb) else { return };
                 let Check::Verb(check) = found.check else { return };
+                if !self.planned(verb) {
+                    return;
+                }
                 let settings = check_verb(found.form, verb, &self.outline, &mut self.diagnostics);
                 let Some(settings) = settings else { return };
                 self.act(span, |checking| check(settings, checking));

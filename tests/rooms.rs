@@ -83,12 +83,11 @@ fn source() -> PathBuf {
 }
 
 fn files_of(room: &str) -> Vec<PathBuf> {
-    let file = source().join(format!("{room}.rs"));
-    if file.exists() {
-        return vec![file];
-    }
-    let mut files = vec![];
+    let mut files = vec![source().join(format!("{room}.rs"))];
+    files.retain(|file| file.exists());
     let mut folders = vec![source().join(room)];
+    folders.retain(|folder| folder.exists());
+    assert!(!files.is_empty() || !folders.is_empty(), "`{room}` is a file, a folder, or both");
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a room is a file or a folder") {
             let path = entry.expect("its entries can be read").path();

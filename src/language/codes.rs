@@ -120,6 +120,9 @@ pub const EVALUATION: &str = "L0414";
 pub const GENERATION: &str = "L0415";
 pub const NO_ADAPTER: &str = "L0416";
 pub const CONDITIONS: &str = "L0417";
+pub const NO_ROOM: &str = "L0440";
+pub const NO_PLAN: &str = "L0441";
+pub const PLAN_CHANGED: &str = "L0442";
 
 pub const MISSING_FILE: &str = "L0501";
 pub const FILE: &str = "L0502";
@@ -652,6 +655,24 @@ pub const TABLE: &[Code] = &[
         title: "a run is taken up under other conditions",
         explanation: "Bit-equal continuation is promised for the same binary, libtorch, processor kind, thread count and math mode. Something of these differs; the checkpoint itself is restored exactly.",
         example: "load a from \"runs/a\"",
+    },
+    Code {
+        code: NO_ROOM,
+        title: "a run takes more memory than there is room for",
+        explanation: "The peak is what `plan` says: weights, trained tensors, gradients, moments, what the graph keeps of a micro-batch, logits, snapshots, and the process itself. The notes name edits that are enough, each planned again. In `plan` it is a warning; before the first step it is an error if the run surely does not fit. `LTUNE_MEMORY=8GiB` in the environment sets a limit below the free memory.",
+        example: "tune a { model = base; data = chat; batch = 64 x 1 }    # write: batch = 4 x 16",
+    },
+    Code {
+        code: NO_PLAN,
+        title: "a file that is no plan",
+        explanation: "`run \"p.json\"` runs a plan that `plan a to \"p.json\"` wrote: the definitions of a model, its data and a fine-tune, and the hashes of what they name.",
+        example: "run \"p.json\"                            # after: plan a to \"p.json\"",
+    },
+    Code {
+        code: PLAN_CHANGED,
+        title: "what is there is not what was planned",
+        explanation: "`run \"p.json\"` runs exactly the plan in the file or nothing. Names that are defined already must be defined as the plan has them; weights, tokenizer and data must have the planned hashes; no setting may have changed, by `--set` or on the live run. The notes say what differs.",
+        example: "tune a { model = base; data = chat; lr = 1e-4 }\nrun \"p.json\"                            # whose plan of `a` has another lr",
     },
     Code {
         code: MISSING_FILE,

@@ -2,9 +2,12 @@
 
 pub mod curves;
 pub mod definitions;
+pub mod fit;
 pub mod folder;
+pub mod forecast;
 pub mod load;
 pub mod outline;
+pub mod plan_file;
 pub mod record;
 pub mod resume;
 pub mod run;

@@ -4,7 +4,7 @@
 use crate::language::scope::{NameKind, Scope};
 use crate::language::value::Value;
 use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinition};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -39,6 +39,8 @@ pub struct Outline {
     /// Runs that have taken steps by now, or will have by the place the check has come to.
     started: BTreeSet<String>,
     written: BTreeSet<PathBuf>,
+    /// Plans that earlier statements of this text will have written, or that it has read: file to fine-tune.
+    plans: BTreeMap<PathBuf, Rc<TuneDefinition>>,
 }
 
 impl Outline {
@@ -117,6 +119,18 @@ impl Outline {
     /// A statement writes this file or folder.
     pub fn write(&mut self, path: impl Into<PathBuf>) {
         self.written.insert(path.into());
+    }
+
+    /// A statement writes the plan of this run to a file.
+    pub fn write_plan(&mut self, path: impl Into<PathBuf>, tune: Rc<TuneDefinition>) {
+        let path = path.into();
+        self.write(path.clone());
+        self.plans.insert(path, tune);
+    }
+
+    /// The fine-tune whose plan will be in this file, if an earlier statement writes it.
+    pub fn planned(&self, path: &Path) -> Option<Rc<TuneDefinition>> {
+        self.plans.get(path).cloned()
     }
 
     /// Whether a path is there, or will be when the place that the check has come to runs.

@@ -112,6 +112,7 @@ impl Run {
             .note("`show`, `eval` and `generate` take them; to train on texts or completions, map them with `columns`"));
         }
         let processor = session.processor()?;
+        session.must_fit(&definition, out)?;
         let base = session.base(&definition.model, out)?;
         let longest = dataset.part(PartName::Train).longest() as i64;
         if longest > base.config.max_position_embeddings {
@@ -168,7 +169,7 @@ impl Run {
     }
 
     fn say_plan(&self, out: &mut Out) {
-        let trained = self.trainer.trainables().parameter_count();
+        let trained = self.trainer.trainables().trained_count();
         let adapter = |name: &&String| crate::model::lora::module_of(name).is_some();
         let trainables = self.trainer.trainables();
         let added: usize = trainables

@@ -16,6 +16,7 @@ pub mod plot;
 pub mod print;
 pub mod run;
 pub mod save;
+pub mod settings;
 pub mod show;
 pub mod step;
 pub mod tune;

@@ -1,4 +1,4 @@
-//! `run [run] [until …]`: trains to the planned end, or until something is so.
+//! `run [run] [until …]`: trains to the planned end, or until something is so; `run "p.json"`: exactly a plan.
 
 use crate::events::{Diagnostic, Out, Span};
 use crate::language::codes;
@@ -7,9 +7,11 @@ use crate::language::scope::NameKind;
 use crate::language::value::{Settings, Value};
 use crate::session::Session;
 use crate::session::folder::RunFolder;
+use crate::session::plan_file::PlanFile;
 use crate::session::run::Goal;
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::units::{Unit, counted};
+use std::path::PathBuf;
 
 pub const STATEMENT: Statement = Statement { form: &FORM, check: Check::Verb(check) };
 
@@ -19,11 +21,15 @@ const METRICS: &[&str] = &["loss", "lr", "grad_norm", "eval.loss", "eval.perplex
 const FORM: Form = Form {
     name: "run",
     summary: "trains to the planned end, or until something is so",
-    usage: "run [run] [until epoch N | until METRIC < NUMBER]",
+    usage: "run [run | \"plan.json\"] [until epoch N | until METRIC < NUMBER]",
     details: "At the end it writes a checkpoint and `loss.svg` into the run's folder. `eval.loss` is the validation loss \
-              that `eval_every` measures.",
+              that `eval_every` measures. `run \"p.json\"` runs what `plan a to \"p.json\"` wrote: it defines the model, \
+              the data and the fine-tune of the plan, and refuses if weights, tokenizer, data or settings are others now.",
     example: "run a",
-    positional: &[Setting::new("run", Kind::Name(&[NameKind::Run]), "the run").computed("the run last named")],
+    positional: &[
+        Setting::new("run", Kind::Name(&[NameKind::Run]), "the run").computed("the run last named"),
+        Setting::new("plan", Kind::Path, "a plan to run as it stands there").optional().example("run \"p.json\""),
+    ],
     clauses: &[Clause::new(
         "until",
         Setting::new(
@@ -47,10 +53,14 @@ struct Train {
     run: String,
     goal: Goal,
     resume: bool,
+    plan: Option<PathBuf>,
 }
 
 impl Action for Train {
     fn run(&self, session: &mut Session, out: &mut Out) -> Result<(), Diagnostic> {
+        if let Some(path) = &self.plan {
+            PlanFile::read(path)?.must_hold(path, session, out)?;
+        }
         if self.resume {
             session.resume(&self.run, &RunFolder::path_of(&self.run), out)?;
         }
@@ -63,6 +73,10 @@ impl Action for Train {
 }
 
 fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
+    let plan = settings.maybe_text("plan").map(PathBuf::from);
+    if plan.is_some() {
+        alone(&settings, checking)?;
+    }
     let run = trainable(&settings, checking)?;
     let goal = match settings.maybe("until") {
         None => Goal::PlannedEnd,
@@ -85,7 +99,19 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
         }
         Some(other) => unreachable!("the schema promises a stretch or a condition, found {other:?}"),
     };
-    Some(Box::new(Train { run, goal, resume: settings.flag("resume") }))
+    Some(Box::new(Train { run, goal, resume: settings.flag("resume"), plan }))
+}
+
+/// A plan says itself which run it is and how far it goes.
+fn alone(settings: &Settings, checking: &mut Checking) -> Option<()> {
+    let Some(given) = ["run", "until"].into_iter().find(|name| settings.is_given(name)) else { return Some(()) };
+    checking.report(
+        Diagnostic::error(codes::CONTRADICTION, format!("both a plan and `{given}` are given"))
+            .label(checking.place(settings, given), "this")
+            .label(checking.place(settings, "plan"), "the plan")
+            .note("keep one of them: a plan says which run it is, and how far it goes"),
+    );
+    None
 }
 
 /// The run that a training verb names: one that can be trained, which will have steps from here on.

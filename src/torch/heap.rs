@@ -145,6 +145,20 @@ impl Heap {
         (layout.held(), layout.most_held())
     }
 
+    /// Where the farthest tensor ended since `forget`.
+    #[cfg(test)]
+    pub fn farthest(&self) -> u64 {
+        self.layout.lock().unwrap_or_else(PoisonError::into_inner).farthest()
+    }
+
+    /// Counts the peak anew from here.
+    #[cfg(test)]
+    pub fn forget(&self) {
+        let mut layout = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        layout.most_held = layout.held;
+        layout.farthest = layout.end;
+    }
+
     /// Gives memory between and behind the tensors back to the system.
     pub fn trim(&self) {
         const PAGE: u64 = 4096;

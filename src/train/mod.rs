@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod clip;
+pub mod duration;
 pub mod error;
 #[cfg(test)]
 pub mod fixtures;
@@ -13,6 +14,7 @@ pub mod metrics;
 pub mod objective;
 pub mod optimizer;
 pub mod plan;
+pub mod probe;
 pub mod recipe;
 pub mod rehearsal;
 pub mod schedule;

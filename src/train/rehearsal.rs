@@ -24,7 +24,7 @@ pub struct Play<'a> {
 }
 
 /// The size of a micro-batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MicroBatch {
     pub rows: u64,
     /// Tokens of the longest row.
@@ -246,56 +246,84 @@ impl<'a> Cast<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::data::batch::Schedule;
+    use crate::data::packing::Packing;
+    use crate::events::Cancel;
+    use crate::model::base::Base;
+    use crate::model::config::Config;
+    use crate::model::lora::LoraSettings;
     use crate::model::preset::preset;
-    use crate::train::plan::trained_shapes;
-    use crate::train::recipe::{Method, Recipe};
+    use crate::torch::heap::Heap;
+    use crate::torch::memory;
+    use crate::train::fixtures::part;
+    use crate::train::material::Material;
+    use crate::train::plan::peak;
+    use crate::train::recipe::{Batch, Method, Recipe, Selection};
+    use crate::train::trainer::Trainer;
+    use std::sync::Arc;
+    use tch::{Device, Kind};
 
-    const MIB: f64 = 1048576.0;
-
-    /// The peak of SmolLM2-135M in MiB, and its parts.
-    fn peak(width: u64, recipe: &Recipe, rows: u64, length: u64, supervised: u64) -> (f64, [f64; 6]) {
-        let config = preset("smollm2-135m").unwrap();
-        let own = trained_shapes(&config, recipe).unwrap();
-        let lora = match &recipe.method {
-            Method::Lora { settings, .. } => Some(settings),
-            _ => None,
-        };
-        let micro_batch = MicroBatch { rows, length, supervised, documents: vec![] };
-        let play = Play {
-            config: &config,
-            width,
-            own: &own,
-            trained: &|_| true,
-            lora,
-            moments: 2,
-            accumulate: 1,
-            micro_batch: &micro_batch,
-        };
-        let peak = rehearse(&play);
-        (peak.bytes() as f64 / MIB, peak.parts.map(|bytes| bytes as f64 / MIB))
+    /// Two blocks as wide as SmolLM2's, so that what a token takes is large enough for the heap.
+    fn config() -> Config {
+        Config { num_hidden_layers: 2, vocab_size: 2048, ..preset("smollm2-135m").unwrap() }
     }
 
-    fn lora(rank: i64, targets: &[&str]) -> Recipe {
-        let mut settings = LoraSettings { rank, ..LoraSettings::default() };
-        if !targets.is_empty() {
-            settings.targets = targets.iter().map(ToString::to_string).collect();
+    fn recipe(method: Method) -> Recipe {
+        Recipe { batch: Batch { micro: 4, accumulate: 3 }, ..Recipe::new(method) }
+    }
+
+    fn lora(dropout: f64, targets: &[&str]) -> Recipe {
+        let targets = targets.iter().map(ToString::to_string).collect();
+        recipe(Method::lora(LoraSettings { rank: 8, dropout, targets, ..LoraSettings::default() }))
+    }
+
+    fn rows(packing: Packing) -> Material {
+        let lengths: Vec<usize> = (0..48).map(|row| if row % 3 == 0 { 96 } else { 30 + row }).collect();
+        Material { part: part(&lengths), packing, shuffle: true }
+    }
+
+    /// Bytes that the large tensors of an epoch's real steps lie in, and the planned ones.
+    fn measured_and_planned(kind: Kind, recipe: &Recipe, material: &Material) -> (f64, f64) {
+        let heap = Heap::installed().expect("this process has one");
+        memory::trim();
+        heap.forget();
+        let base = Arc::new(Base::random(config(), 1, kind, Device::Cpu).unwrap());
+        let mut run = Trainer::new(base, material.clone(), recipe.clone()).unwrap();
+        for _ in 0..run.steps_per_epoch() {
+            run.step(&Cancel::default()).unwrap();
         }
-        Recipe::new(Method::lora(settings))
+        let order = Schedule::new(&material.part, material.layout(recipe));
+        let peak = peak(&config(), kind.elt_size_in_bytes() as u64, recipe, &order).unwrap();
+        (heap.farthest() as f64, (peak.bytes() - peak.small) as f64)
     }
 
-    /// Against the bytes of tensors that the allocator counted in real steps.
+    /// If this fails, an operation of the model or the loss takes or keeps other tensors than its counterpart here.
     #[test]
-    fn the_peak_is_what_was_measured() {
-        for (width, recipe, shape, measured) in [
-            (4, lora(8, &[]), (4, 256, 1020), 2202.0),
-            (4, lora(64, &["q_proj", "v_proj"]), (2, 512, 1022), 2000.0),
-            (4, Recipe::new(Method::Full), (2, 256, 510), 3085.0),
-            (4, Recipe::new(Method::LastLayers { count: 4 }), (4, 256, 1020), 1325.0),
-            (2, lora(8, &[]), (4, 256, 1020), 1393.0),
+    #[cfg(target_os = "linux")]
+    fn a_step_takes_what_its_rehearsal_says() {
+        memory::tune_allocator();
+        tch::set_num_threads(1);
+        let all = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+        let mut frozen = lora(0.0, &all);
+        let mut wrong = vec![];
+        frozen.freeze = vec![Selection::freeze("layers 0"), Selection::unfreeze("norms")];
+        for (what, recipe, packing) in [
+            ("lora", lora(0.0, &all), Packing::Off),
+            ("lora with dropout", lora(0.1, &all), Packing::Off),
+            ("lora on two", lora(0.0, &["q_proj", "v_proj"]), Packing::Off),
+            ("packed lora", lora(0.0, &all), Packing::Rows { max_len: 128 }),
+            ("partly frozen lora", frozen, Packing::Off),
+            ("full", recipe(Method::Full), Packing::Off),
+            ("packed full", recipe(Method::Full), Packing::Rows { max_len: 128 }),
+            ("last layer", recipe(Method::LastLayers { count: 1 }), Packing::Off),
         ] {
-            let (planned, parts) = peak(width, &recipe, shape.0, shape.1, shape.2);
-            println!("{:?}: {planned:.0} MiB = {:.0} MB {parts:.0?}, measured {measured} MB", recipe.method, planned * MIB / 1e6);
+            for kind in [Kind::Float, Kind::BFloat16] {
+                let (measured, planned) = measured_and_planned(kind, &recipe, &rows(packing));
+                let ratio = planned / measured;
+                println!("{what} {kind:?}: planned {:.1} MB, measured {:.1} MB", planned / 1e6, measured / 1e6);
+                wrong.extend((!(0.96..1.04).contains(&ratio)).then(|| format!("{what} {kind:?}: {ratio:.3}")));
+            }
         }
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

@@ -49,6 +49,8 @@ pub struct Peak {
     pub parts: [u64; Purpose::ALL.len()],
     /// Between tensors, where none fitted.
     pub gaps: u64,
+    /// Of tensors that are too small for the heap of large ones; in `parts` too.
+    pub small: u64,
 }
 
 impl Peak {
@@ -115,7 +117,8 @@ impl Memory {
         let all = state.layout.end() + state.small;
         if all > state.peak.bytes() {
             let parts = state.now;
-            state.peak = Peak { parts, gaps: all.saturating_sub(parts.iter().sum()) };
+            let gaps = all.saturating_sub(parts.iter().sum());
+            state.peak = Peak { parts, gaps, small: state.small };
         }
         Memory { stage: stage.clone(), bytes, start, purpose: Cell::new(purpose) }
     }
