@@ -6,6 +6,7 @@ mod contract;
 mod exactness;
 mod golden;
 mod peers;
+mod plan;
 mod program;
 mod readme;
 mod reference;

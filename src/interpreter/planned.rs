@@ -61,7 +61,8 @@ impl Checker<'_> {
         let source = self.out.sources.add(path.display().to_string(), file.script.clone());
         let planned = self.alone(|checker| checker.text(&file.script, source, Path::new("")))?;
         let Some(planned) = planned.run(&file.run) else {
-            let message = format!("`{}` is not a plan: its script defines no run `{}`", path.display(), file.run);
+            let message =
+                format!("`{}` is not a plan: its script defines no run `{}`", path.display(), file.run);
             return Err(vec![Diagnostic::error(codes::NO_PLAN, message)]);
         };
         let mut differing = differing(&self.outline, &planned);

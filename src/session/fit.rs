@@ -32,7 +32,7 @@ pub fn complaint(tune: &TuneDefinition, forecast: &Forecast) -> Option<Diagnosti
     let mut diagnostic = Diagnostic::error(
         codes::NO_ROOM,
         format!(
-            "run `{}` takes {} at its peak, and there is room for {}",
+            "run `{}` takes {} at its peak, and there is room for {} of memory",
             tune.name,
             Bytes(forecast.plan.peak_bytes()),
             Bytes(room)
@@ -74,11 +74,16 @@ struct Variant {
 impl Edits<'_> {
     /// Each edit that is enough alone, those that change the numbers least first; else several together.
     fn find(&self) -> Vec<Edit> {
-        let alone: Vec<Edit> =
-            [self.fewer_snapshots(), self.smaller_batch(), self.shorter_rows(), self.adapters(), self.half_precision()]
-                .into_iter()
-                .flatten()
-                .collect();
+        let alone: Vec<Edit> = [
+            self.fewer_snapshots(),
+            self.smaller_batch(),
+            self.shorter_rows(),
+            self.adapters(),
+            self.half_precision(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         if alone.is_empty() { self.together().into_iter().collect() } else { alone }
     }
 
@@ -108,7 +113,7 @@ impl Edits<'_> {
         }
         let mut variant = self.now();
         variant.circumstances.snapshots = budget;
-        let text = format!("snapshots = {}", measure_text(budget as f64, Unit::Bytes));
+        let text = snapshots_text(budget);
         Some(Edit { text, remark: " (steps to go back to)".into(), bytes: self.fits(&variant)? })
     }
 
@@ -196,7 +201,7 @@ impl Edits<'_> {
         if variant.circumstances.width > 2 {
             steps.push(("dtype = bf16".into(), Box::new(|variant| variant.circumstances.width = 2)));
         }
-        steps.push(("snapshots = 0B".into(), Box::new(|variant| variant.circumstances.snapshots = 0)));
+        steps.push((snapshots_text(0), Box::new(|variant| variant.circumstances.snapshots = 0)));
         for length in self.lengths() {
             let text = format!("max_len = {}", counted(length as u64, "token"));
             steps.push((text, Box::new(move |variant| variant.material = cut(&variant.material, length))));
@@ -210,6 +215,13 @@ impl Edits<'_> {
             }
         }
         None
+    }
+}
+
+fn snapshots_text(budget: u64) -> String {
+    match budget {
+        0 => "snapshots = none".into(),
+        _ => format!("snapshots = {}", measure_text(budget as f64, Unit::Bytes)),
     }
 }
 
@@ -272,11 +284,9 @@ mod tests {
 
     fn forecast(tune: &TuneDefinition, room: u64) -> Forecast {
         let config = preset("smollm2-135m").unwrap();
-        let circumstances =
-            Circumstances { width: 4, process: 100 << 20, file: 0, snapshots: 64 << 20 };
+        let circumstances = Circumstances { width: 4, process: 100 << 20, file: 0, snapshots: 64 << 20 };
         let material = Material { part: part(&[512; 64]), packing: Packing::Off, shuffle: false };
-        let dataset =
-            Dataset::new(vec![], Counts::default(), String::new(), Shape::Text, vec![], None);
+        let dataset = Dataset::new(vec![], Counts::default(), String::new(), Shape::Text, vec![], None);
         Forecast {
             plan: plan(&config, circumstances, &material, &tune.recipe).unwrap(),
             config,

@@ -21,7 +21,7 @@ use tch::Device;
 
 /// Bytes of the process beside tensors and data, measured: the code of libtorch and ltune that runs, the plans and
 /// buffers of oneDNN's products, a tokenizer.
-const PROCESS: u64 = 150_000_000;
+const PROCESS: u64 = 190_000_000;
 
 /// The most bytes that snapshots may take by default, and the share of the free memory they stay within.
 const SNAPSHOTS: u64 = 4 << 30;
@@ -79,7 +79,9 @@ impl Session {
         let bf16 = forecast.circumstances.width == 2;
         let device = device::name(forecast.device);
         let subject = subject(&forecast.config, bf16, &device, &typical, &forecast.plan, recipe);
-        if memory::available().is_some_and(|free| forecast.device == Device::Cpu && subject.bytes() > free / 2) {
+        if memory::available()
+            .is_some_and(|free| forecast.device == Device::Cpu && subject.bytes() > free / 2)
+        {
             return Ok(None);
         }
         let folder = cache::folder().ok().map(|folder| folder.join("probes"));

@@ -68,8 +68,9 @@ impl PlanFile {
             Diagnostic::error(codes::NO_PLAN, format!("`{}` is not a plan: {reason}", path.display()))
                 .note("`plan a to \"p.json\"` writes one")
         };
-        let text = crate::files::read(path)
-            .map_err(|error| Diagnostic::error(codes::NO_PLAN, sentence(&error)).note("`plan a to \"p.json\"` writes a plan"))?;
+        let text = crate::files::read(path).map_err(|error| {
+            Diagnostic::error(codes::NO_PLAN, sentence(&error)).note("`plan a to \"p.json\"` writes a plan")
+        })?;
         let json: Value = serde_json::from_slice(&text).map_err(|error| unsound(error.to_string()))?;
         match json.get("ltune_plan").and_then(Value::as_u64) {
             Some(FORMAT) => serde_json::from_value(json).map_err(|error| unsound(error.to_string())),
@@ -116,10 +117,8 @@ pub fn changed(path: &Path, run: &str, differing: &[String]) -> Diagnostic {
     for difference in differing {
         diagnostic = diagnostic.note(difference);
     }
-    diagnostic.note(format!(
-        "bring back what was planned, or plan anew: `plan {run} to \"{}\"`",
-        path.display()
-    ))
+    diagnostic
+        .note(format!("bring back what was planned, or plan anew: `plan {run} to \"{}\"`", path.display()))
 }
 
 fn resolved(tune: &TuneDefinition) -> Result<Recipe, Diagnostic> {
@@ -188,7 +187,10 @@ mod tests {
             ["`method.last_layers.count`: 2 in the plan, 3 now", "`batch.micro`: 4 in the plan, 2 now"]
         );
         let full = Recipe { method: Method::Full, ..planned.clone() };
-        assert_eq!(differences(&planned, &full), ["`method`: {\"last_layers\":{\"count\":2}} in the plan, \"full\" now"]);
+        assert_eq!(
+            differences(&planned, &full),
+            ["`method`: {\"last_layers\":{\"count\":2}} in the plan, \"full\" now"]
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::data::dataset::Counts;
 use crate::events::{Diagnostic, Event, Out, Severity, Table};
 use crate::language::schema::{Choice, Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
-use crate::language::value::{Settings, plain_number};
+use crate::language::value::{Settings, measure_text};
 use crate::session::definitions::{Family, TuneDefinition};
 use crate::session::folder::RunFolder;
 use crate::session::forecast::Forecast;
@@ -18,7 +18,7 @@ use crate::train::duration::Duration;
 use crate::train::plan::Plan;
 use crate::train::probe::Freshness;
 use crate::train::recipe::Recipe;
-use crate::units::{Bytes, Seconds, counted, grouped};
+use crate::units::{Bytes, Seconds, Unit, counted, grouped};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -38,7 +38,9 @@ const FORM: Form = Form {
     positional: &[Setting::new("run", Kind::Name(&[NameKind::Run]), "the run").computed("the run last named")],
     clauses: &[Clause::new(
         "to",
-        Setting::new("to", Kind::Path, "a file for the plan, which `run` takes").optional().example("to \"p.json\""),
+        Setting::new("to", Kind::Path, "a file for the plan, which `run` takes")
+            .optional()
+            .example("to \"p.json\""),
     )],
     settings: &[Setting::new(
         "probe",
@@ -113,7 +115,8 @@ impl Show {
             let one = TuneDefinition { recipe: member.recipe.clone(), family: None, ..tune.clone() };
             let forecast = session.forecast(&one, out)?;
             // Measuring one member takes seconds; members that differ in numbers alone share a measurement.
-            let duration = if index < MEMBERS_TIMED { self.duration(session, &forecast, &one.recipe)? } else { None };
+            let duration =
+                if index < MEMBERS_TIMED { self.duration(session, &forecast, &one.recipe)? } else { None };
             table.row([
                 (index + 1).to_string(),
                 member.text.clone(),
@@ -185,10 +188,10 @@ fn table(tune: &TuneDefinition, forecast: &Forecast) -> Table {
     row(
         "steps",
         format!(
-            "{} an epoch, {} planned ({} epochs), warmup {}",
+            "{} an epoch, {} planned ({}), warmup {}",
             grouped(plan.steps_per_epoch),
             grouped(plan.steps),
-            plain_number((plan.epochs * 1000.0).round() / 1000.0),
+            measure_text((plan.epochs * 1000.0).round() / 1000.0, Unit::Epochs),
             grouped(plan.warmup_steps)
         ),
     );
@@ -222,11 +225,9 @@ fn files_text(run: &str, plan: &Plan, recipe: &Recipe) -> String {
     let size = Bytes(plan.checkpoint_bytes());
     let checkpoints = match plan.checkpoints(recipe) {
         Some(1) => format!("a checkpoint of {size}"),
-        Some(count) => format!(
-            "{} of {size} = {}",
-            counted(count, "checkpoint"),
-            Bytes(count * plan.checkpoint_bytes())
-        ),
+        Some(count) => {
+            format!("{} of {size} = {}", counted(count, "checkpoint"), Bytes(count * plan.checkpoint_bytes()))
+        }
         None => format!("checkpoints of {size} by the clock"),
     };
     let best = if recipe.keep_best { ", the best" } else { "" };

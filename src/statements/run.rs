@@ -3,7 +3,7 @@
 use crate::events::{Diagnostic, Out, Span};
 use crate::language::codes;
 use crate::language::schema::{Bounds, Clause, Form, Kind, Setting};
-use crate::language::scope::NameKind;
+use crate::language::scope::{NameKind, Scope};
 use crate::language::value::{Settings, Value};
 use crate::session::Session;
 use crate::session::folder::RunFolder;
@@ -26,10 +26,13 @@ const FORM: Form = Form {
               that `eval_every` measures. `run \"p.json\"` runs what `plan a to \"p.json\"` wrote: it defines the model, \
               the data and the fine-tune of the plan, and refuses if weights, tokenizer, data or settings are others now.",
     example: "run a",
-    positional: &[
-        Setting::new("run", Kind::Name(&[NameKind::Run]), "the run").computed("the run last named"),
-        Setting::new("plan", Kind::Path, "a plan to run as it stands there").optional().example("run \"p.json\""),
-    ],
+    positional: &[Setting::new(
+        "run",
+        Kind::AnyOf(&[Kind::Name(&[NameKind::Run]), Kind::Path]),
+        "the run, or a plan to run as it stands there",
+    )
+    .computed("the run last named")
+    .example("run \"p.json\"")],
     clauses: &[Clause::new(
         "until",
         Setting::new(
@@ -73,11 +76,11 @@ impl Action for Train {
 }
 
 fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>> {
-    let plan = settings.maybe_text("plan").map(PathBuf::from);
-    if plan.is_some() {
-        alone(&settings, checking)?;
-    }
-    let run = trainable(&settings, checking)?;
+    let plan = plan_file(&settings);
+    let run = match &plan {
+        None => trainable(&settings, checking)?,
+        Some(_) => planned(&settings, checking)?,
+    };
     let goal = match settings.maybe("until") {
         None => Goal::PlannedEnd,
         Some(Value::Measure { number, .. }) => Goal::Epoch(*number),
@@ -102,16 +105,28 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
     Some(Box::new(Train { run, goal, resume: settings.flag("resume"), plan }))
 }
 
-/// A plan says itself which run it is and how far it goes.
-fn alone(settings: &Settings, checking: &mut Checking) -> Option<()> {
-    let Some(given) = ["run", "until"].into_iter().find(|name| settings.is_given(name)) else { return Some(()) };
-    checking.report(
-        Diagnostic::error(codes::CONTRADICTION, format!("both a plan and `{given}` are given"))
-            .label(checking.place(settings, given), "this")
-            .label(checking.place(settings, "plan"), "the plan")
-            .note("keep one of them: a plan says which run it is, and how far it goes"),
-    );
-    None
+fn plan_file(settings: &Settings) -> Option<PathBuf> {
+    match settings.get("run") {
+        Some(Value::Text(path)) => Some(PathBuf::from(path)),
+        _ => None,
+    }
+}
+
+/// The run of a plan, which is the one last named: what the plan describes was defined before this is checked.
+fn planned(settings: &Settings, checking: &mut Checking) -> Option<String> {
+    if settings.is_given("until") {
+        checking.report(
+            Diagnostic::error(codes::CONTRADICTION, "both a plan and `until` are given")
+                .label(checking.place(settings, "until"), "this")
+                .label(checking.place(settings, "run"), "the plan")
+                .note("leave `until` out: a plan says how far it goes"),
+        );
+        return None;
+    }
+    let name = checking.outline.last_run()?;
+    checking.outline.start(&name);
+    checking.outline.write(RunFolder::path_of(&name));
+    Some(name)
 }
 
 /// The run that a training verb names: one that can be trained, which will have steps from here on.

@@ -168,7 +168,11 @@ impl Heap {
             if from < to {
                 // SAFETY: whole pages inside of a gap, which nobody reads or writes while the lock is held.
                 unsafe {
-                    libc::madvise(self.base.add(from as usize).cast(), (to - from) as usize, libc::MADV_DONTNEED);
+                    libc::madvise(
+                        self.base.add(from as usize).cast(),
+                        (to - from) as usize,
+                        libc::MADV_DONTNEED,
+                    );
                 }
             }
         }

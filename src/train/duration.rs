@@ -83,12 +83,20 @@ impl From<&MicroBatch> for Typical {
 }
 
 /// What is to be probed for a run; small enough to be stepped a few times in two or three seconds.
-pub fn subject(config: &Config, bf16: bool, device: &str, typical: &Typical, plan: &Plan, recipe: &Recipe) -> Subject {
+pub fn subject(
+    config: &Config,
+    bf16: bool,
+    device: &str,
+    typical: &Typical,
+    plan: &Plan,
+    recipe: &Recipe,
+) -> Subject {
     let top = plan.trained.keys().filter_map(|name| layer_of(name)).max();
-    let (block, ends): (Vec<_>, Vec<_>) =
-        plan.trained.iter().filter(|(name, _)| layer_of(name).is_none_or(|layer| Some(layer) == top)).partition(
-            |(name, _)| layer_of(name).is_some(),
-        );
+    let (block, ends): (Vec<_>, Vec<_>) = plan
+        .trained
+        .iter()
+        .filter(|(name, _)| layer_of(name).is_none_or(|layer| Some(layer) == top))
+        .partition(|(name, _)| layer_of(name).is_some());
     // A second or so of a processor's core; a GPU does it in no time.
     let operations = if device == "cpu" { 1e11 } else { 2e13 };
     let micro_batch = typical.cut_to((operations / operations_per_token(config, typical)).max(64.0));
@@ -154,7 +162,7 @@ mod tests {
     use crate::model::preset::preset;
     use crate::train::fixtures::{material, packed, part};
     use crate::train::plan::{Circumstances, plan};
-    use crate::train::probe::Pace;
+    use crate::train::probe::{Freshness, Pace};
     use crate::train::recipe::{Batch, Length, Method};
 
     fn recipe() -> Recipe {
@@ -169,11 +177,14 @@ mod tests {
     #[test]
     fn a_run_takes_the_sum_of_its_parts() {
         let (config, material) = (preset("smollm2-135m").unwrap(), whole());
-        let plan = plan(&config, Circumstances { width: 4, ..Circumstances::default() }, &material, &recipe()).unwrap();
+        let plan =
+            plan(&config, Circumstances { width: 4, ..Circumstances::default() }, &material, &recipe())
+                .unwrap();
         let typical = Typical::of(&material, &recipe()).unwrap();
         let subject = subject(&config, false, "cpu", &typical, &plan, &recipe());
-        let pace = Pace { ends: 0.3, first: 0.05, block: 0.06, forward: 0.02, update_block: 0.01, update_ends: 0.0 };
-        let probed = Probed { pace, at: 0 };
+        let pace =
+            Pace { ends: 0.3, first: 0.05, block: 0.06, forward: 0.02, update_block: 0.01, update_ends: 0.0 };
+        let probed = Probed { pace, at: 0, source: Freshness::Kept };
         let found = duration(&config, probed, &subject, &typical, Some((typical, 3)), &plan);
         // Five micro-batches in three steps; the probe had three of their four rows.
         assert_eq!((subject.micro_batch.tokens(), plan.steps_per_epoch), (768, 3));

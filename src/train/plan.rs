@@ -108,9 +108,7 @@ impl Plan {
         let at_end = |every: Every| every.is_due(self.steps, self.steps_per_epoch, 0.0);
         let on_the_way = match recipe.save_every {
             None => 0,
-            Some(every) => {
-                every.times(self.steps, self.steps_per_epoch)? - u64::from(at_end(every))
-            }
+            Some(every) => every.times(self.steps, self.steps_per_epoch)? - u64::from(at_end(every)),
         };
         Some(on_the_way + 1)
     }
@@ -146,7 +144,7 @@ pub fn plan(
     let supervised = material.part.supervised_tokens() as u64;
     let work = Work { config, trained: &trained, footprint, supervised, part: &material.part };
     let snapshot_bytes = FP32 * (count(&own) + recipe.optimizer.moments() * count(&trained));
-    let snapshots = (circumstances.snapshots / snapshot_bytes.max(1)).min(steps + 1);
+    let snapshots = snapshots(snapshot_bytes, circumstances.snapshots, steps);
     let peak = peak(config, circumstances.width, recipe, &order)?;
     let lowest_trained = work.lowest_trained() as u64;
     let flops_per_epoch = work.flops();
@@ -154,7 +152,11 @@ pub fn plan(
     Ok(Plan {
         parameters: config.parameter_count(),
         trainable: count(&trained),
-        adapters: own.iter().filter(|(name, _)| lora::module_of(name).is_some()).map(|(_, shape)| numel(shape)).sum(),
+        adapters: own
+            .iter()
+            .filter(|(name, _)| lora::module_of(name).is_some())
+            .map(|(_, shape)| numel(shape))
+            .sum(),
         examples: material.part.len() as u64,
         rows: footprint.rows as u64,
         tokens: footprint.tokens as u64,
@@ -173,6 +175,15 @@ pub fn plan(
         flops_per_epoch,
         trained,
     })
+}
+
+/// How many snapshots of this size are held at most: the beginning and one after every step, after every other step
+/// where they are twice as large as a step's may be, and so on, within the budget.
+fn snapshots(bytes: u64, budget: u64, steps: u64) -> u64 {
+    const EVERY_STEP: u64 = 64 << 20;
+    const MOST: u64 = 1024;
+    let every = bytes.div_ceil(EVERY_STEP).max(1);
+    (budget / bytes.max(1)).min(steps / every + 1).min(MOST)
 }
 
 /// Names and shapes of the tensors that a recipe trains.
@@ -443,6 +454,7 @@ mod tests {
         assert_eq!(planned(one * 2 + 1).snapshot, (one, 2));
         assert_eq!(planned(u64::MAX).snapshot, (one, 6), "five steps, and the state before them");
         assert_eq!(planned(one * 2).peak_bytes(), planned(0).peak_bytes() + 2 * one);
+        assert_eq!(snapshots(200 << 20, u64::MAX, 11), 3, "a large one after every fourth step");
     }
 
     #[test]

@@ -72,13 +72,19 @@ pub struct Probed {
     pub pace: Pace,
     /// Seconds since 1970.
     pub at: u64,
+    /// Kept from an earlier plan, or measured for this one.
+    #[serde(skip, default = "kept")]
+    pub source: Freshness,
+}
+
+fn kept() -> Freshness {
+    Freshness::Kept
 }
 
 impl Probed {
-    /// Seconds since it was measured; none when it was just now.
+    /// Seconds since it was measured, if that was for an earlier plan.
     pub fn age(&self) -> Option<f64> {
-        let age = now().saturating_sub(self.at);
-        (age > 0).then_some(age as f64)
+        (self.source == Freshness::Kept).then(|| now().saturating_sub(self.at).max(1) as f64)
     }
 }
 
@@ -103,7 +109,7 @@ pub fn probe(
     {
         return Ok(found);
     }
-    let probed = Probed { pace: measure(subject)?, at: now() };
+    let probed = Probed { pace: measure(subject)?, at: now(), source: Freshness::Fresh };
     if let Some(path) = kept {
         let kept = serde_json::json!({"probed": probed, "machine": machine, "subject": subject});
         // Without it the next plan measures again.
@@ -219,16 +225,18 @@ impl Stand {
         let config = Config { num_hidden_layers: blocks, vocab_size: ids, ..subject.config.clone() };
         let kind = if subject.bf16 { Kind::BFloat16 } else { Kind::Float };
         let device = device::resolve(&subject.device)?;
-        let tensors = config.parameter_shapes().into_iter().map(|(name, shape)| {
-            Ok((name, filled(&shape, kind, device)?))
-        });
+        let tensors = config
+            .parameter_shapes()
+            .into_iter()
+            .map(|(name, shape)| Ok((name, filled(&shape, kind, device)?)));
         let tensors = tensors.collect::<Result<BTreeMap<_, _>, TrainError>>()?;
         let base = Base::new(config, tensors, kind, device, Origin::Random { seed: 0 })?;
         let trainables = trainables(subject, &base)?;
         let MicroBatch { rows, length, supervised, documents } = &subject.micro_batch;
         let count = (rows * length) as usize;
         let input_ids: Vec<i64> = (0..count as i64).map(|place| place % ids).collect();
-        let labels = (0..count).map(|place| if place < *supervised as usize { place as i64 % ids } else { NO_TARGET });
+        let labels =
+            (0..count).map(|place| if place < *supervised as usize { place as i64 % ids } else { NO_TARGET });
         let documents: Vec<Vec<usize>> =
             documents.iter().map(|row| row.iter().map(|length| *length as usize).collect()).collect();
         let attended = vec![*length as usize; *rows as usize];

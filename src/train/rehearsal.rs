@@ -158,9 +158,8 @@ impl<'a> Cast<'a> {
             .iter()
             .map(|lengths| {
                 let [q, k, v] = [&q, &k, &v].map(|x| x.narrow(batch.length));
-                let attend = |length: &u64| {
-                    q.narrow(*length).attend(&k.narrow(*length), &v.narrow(*length), heads)
-                };
+                let attend =
+                    |length: &u64| q.narrow(*length).attend(&k.narrow(*length), &v.narrow(*length), heads);
                 let mut parts: Vec<Shade> = lengths.iter().map(attend).collect();
                 let padding = batch.length.saturating_sub(lengths.iter().sum());
                 if padding > 0 {
@@ -265,11 +264,12 @@ mod tests {
 
     /// Two blocks as wide as SmolLM2's, so that what a token takes is large enough for the heap.
     fn config() -> Config {
-        Config { num_hidden_layers: 2, vocab_size: 2048, ..preset("smollm2-135m").unwrap() }
+        let smollm2 = preset("smollm2-135m").unwrap();
+        Config { num_hidden_layers: 2, vocab_size: 512, intermediate_size: 512, ..smollm2 }
     }
 
     fn recipe(method: Method) -> Recipe {
-        Recipe { batch: Batch { micro: 4, accumulate: 3 }, ..Recipe::new(method) }
+        Recipe { batch: Batch { micro: 2, accumulate: 2 }, ..Recipe::new(method) }
     }
 
     fn lora(dropout: f64, targets: &[&str]) -> Recipe {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     fn rows(packing: Packing) -> Material {
-        let lengths: Vec<usize> = (0..48).map(|row| if row % 3 == 0 { 96 } else { 30 + row }).collect();
+        let lengths: Vec<usize> = (0..12).map(|row| if row % 2 == 0 { 96 } else { 30 + row }).collect();
         Material { part: part(&lengths), packing, shuffle: true }
     }
 
@@ -314,14 +314,18 @@ mod tests {
             ("packed lora", lora(0.0, &all), Packing::Rows { max_len: 128 }),
             ("partly frozen lora", frozen, Packing::Off),
             ("full", recipe(Method::Full), Packing::Off),
-            ("packed full", recipe(Method::Full), Packing::Rows { max_len: 128 }),
             ("last layer", recipe(Method::LastLayers { count: 1 }), Packing::Off),
         ] {
             for kind in [Kind::Float, Kind::BFloat16] {
                 let (measured, planned) = measured_and_planned(kind, &recipe, &rows(packing));
                 let ratio = planned / measured;
-                println!("{what} {kind:?}: planned {:.1} MB, measured {:.1} MB", planned / 1e6, measured / 1e6);
-                wrong.extend((!(0.96..1.04).contains(&ratio)).then(|| format!("{what} {kind:?}: {ratio:.3}")));
+                println!(
+                    "{what} {kind:?}: planned {:.1} MB, measured {:.1} MB",
+                    planned / 1e6,
+                    measured / 1e6
+                );
+                wrong
+                    .extend((!(0.98..1.02).contains(&ratio)).then(|| format!("{what} {kind:?}: {ratio:.3}")));
             }
         }
         assert!(wrong.is_empty(), "{wrong:?}");

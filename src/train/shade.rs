@@ -229,7 +229,11 @@ impl Shade {
     }
 
     /// `output` as what `backward` leads back from, if a gradient reaches one of the inputs.
-    fn derived(self, inputs: &[&Shade], backward: impl FnOnce(Shade) -> Vec<Option<Shade>> + 'static) -> Shade {
+    fn derived(
+        self,
+        inputs: &[&Shade],
+        backward: impl FnOnce(Shade) -> Vec<Option<Shade>> + 'static,
+    ) -> Shade {
         if !inputs.iter().any(|input| input.needs()) {
             return self.detach();
         }
