@@ -1,6 +1,7 @@
 //! Checks a whole script or cell, then runs it, statement by statement; everything it says is an event.
 
 mod cell;
+mod planned;
 
 use crate::events::{Diagnostic, Event, Out, SourceId, Span};
 use crate::language::blocks::{choices_of, find_setting};
@@ -245,6 +246,9 @@ impl Checker<'_> {
             StatementKind::Verb(verb) => {
                 let Some(found) = self.find(&verb.word, FormKind::Verb) else { return };
                 let Check::Verb(check) = found.check else { return };
+                if !self.planned(verb) {
+                    return;
+                }
                 let settings = check_verb(found.form, verb, &self.outline, &mut self.diagnostics);
                 let Some(settings) = settings else { return };
                 let text = self.spelled_out(found.form, verb, &settings, span);

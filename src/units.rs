@@ -103,6 +103,20 @@ pub fn counted(number: u64, singular: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
+impl Bytes {
+    /// `8GiB`, `500 MB`, `1024`: a number with a unit of size, or of bytes.
+    pub fn parse(text: &str) -> Option<Bytes> {
+        let text = text.trim();
+        let end = text.find(|character: char| character.is_alphabetic()).unwrap_or(text.len());
+        let number: f64 = text[..end].trim().parse().ok()?;
+        let factor = match &text[end..] {
+            "" => 1.0,
+            unit => Unit::parse(unit).filter(|(unit, _)| *unit == Unit::Bytes)?.1,
+        };
+        (number >= 0.0).then_some(Bytes((number * factor) as u64))
+    }
+}
+
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0 as f64;
@@ -164,6 +178,13 @@ mod tests {
         assert_eq!(Seconds(125.0).to_string(), "2 min 05 s");
         assert_eq!(Seconds(0.0421).to_string(), "42.1 ms");
         assert_eq!(Seconds(4320.0).to_string(), "1 h 12 min");
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        let read = ["8GiB", "500 MB", "1024", "1.5kB", "3 s", "x", "-1B"].map(Bytes::parse);
+        let wanted = [Some(8 << 30), Some(500_000_000), Some(1024), Some(1500), None, None, None];
+        assert_eq!(read, wanted.map(|bytes| bytes.map(Bytes)));
     }
 
     #[test]

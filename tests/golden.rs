@@ -2,7 +2,7 @@
 //!
 //! A file of `tests/golden/` holds sections: `=== a sentence`, the script, `--- exit N`, what standard output and
 //! standard error showed. Files that the script reads stand before it as `+++ name` followed by their text.
-//! Times, which differ between runs, are shown as `<time>`.
+//! Times, which differ between runs, are shown as `<time>`, free memory as `<size>`.
 
 use crate::program::{Folder, Ran};
 use std::fmt::Write;
@@ -100,13 +100,20 @@ impl Section<'_> {
     }
 }
 
-/// The line without what differs between two runs: times and rates.
+/// The line without what differs between two runs: times, rates and free memory.
 fn steady(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let mut out = vec![];
     let mut index = 0;
     while index < words.len() {
         let number = words[index].trim_start_matches('(');
+        let of_memory =
+            words.get(index + 2..index + 4).is_some_and(|words| words.join(" ").starts_with("of memory"));
+        if number.parse::<f64>().is_ok() && of_memory {
+            out.push("<size>".to_string());
+            index += 2;
+            continue;
+        }
         let unit = words.get(index + 1).map_or("", |unit| unit.trim_end_matches([',', ';', ')', '.']));
         if number.parse::<f64>().is_ok() && ["s", "ms", "µs", "min"].contains(&unit) {
             out.push("<time>".to_string());

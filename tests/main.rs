@@ -9,6 +9,7 @@ mod golden;
 mod look;
 mod looking;
 mod peers;
+mod plan;
 mod program;
 mod readme;
 mod reference;

@@ -96,6 +96,17 @@ pub struct Footprint {
     pub longest: usize,
 }
 
+/// The size of a micro-batch before it is laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    pub rows: usize,
+    /// Tokens of the longest row.
+    pub length: usize,
+    /// Tokens that are not padding.
+    pub tokens: usize,
+    pub supervised: usize,
+}
+
 type Rows = Arc<Vec<Vec<usize>>>;
 
 /// Every step of training on one part.
@@ -155,17 +166,29 @@ impl Schedule {
     /// What an epoch costs, without laying out its batches.
     pub fn footprint(&self, epoch: u64) -> Footprint {
         let mut footprint = Footprint::default();
-        for batch in self.rows_of(epoch).chunks(self.layout.micro) {
-            let lengths =
-                batch.iter().map(|row| row.iter().map(|example| self.lengths[*example] as usize).sum());
-            let lengths: Vec<usize> = lengths.collect();
-            let longest = lengths.iter().copied().max().unwrap_or(0);
-            footprint.rows += batch.len();
-            footprint.tokens += lengths.iter().sum::<usize>();
-            footprint.padded += longest * batch.len();
-            footprint.longest = footprint.longest.max(longest);
+        for size in self.sizes(epoch) {
+            footprint.rows += size.rows;
+            footprint.tokens += size.tokens;
+            footprint.padded += size.length * size.rows;
+            footprint.longest = footprint.longest.max(size.length);
         }
         footprint
+    }
+
+    /// The sizes of an epoch's micro-batches, in order.
+    pub fn sizes(&self, epoch: u64) -> Vec<Size> {
+        self.rows_of(epoch).chunks(self.layout.micro).map(|rows| self.size(rows)).collect()
+    }
+
+    fn size(&self, rows: &[Vec<usize>]) -> Size {
+        let mut size = Size { rows: rows.len(), ..Size::default() };
+        for row in rows {
+            let length = row.iter().map(|example| self.lengths[*example] as usize).sum();
+            size.tokens += length;
+            size.length = size.length.max(length);
+            size.supervised += row.iter().map(|example| self.part.targets(*example)).sum::<usize>();
+        }
+        size
     }
 
     fn rows_of(&self, epoch: u64) -> Rows {
@@ -258,6 +281,24 @@ mod tests {
     fn a_footprint_counts_the_padding() {
         let footprint = Schedule::new(&part(&[4, 2, 3]), layout(2, 1)).footprint(0);
         assert_eq!(footprint, Footprint { rows: 3, tokens: 9, padded: 11, longest: 4 });
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_batches() {
+        let packing = Packing::Rows { max_len: 9 };
+        let layout = Layout { packing, shuffle: Some(1), ..layout(2, 2) };
+        let schedule = Schedule::new(&part(&[4, 2, 3, 9, 1, 5, 7]), layout);
+        let steps = 0..schedule.steps_per_epoch() as u64;
+        let laid_out: Vec<Size> = steps
+            .flat_map(|step| schedule.step(step))
+            .map(|MicroBatch { rows, length, supervised, attended, .. }| Size {
+                rows,
+                length,
+                supervised,
+                tokens: attended.iter().sum(),
+            })
+            .collect();
+        assert_eq!(schedule.sizes(0), laid_out);
     }
 
     #[test]

@@ -197,6 +197,29 @@ impl Part {
         self.offsets[index + 1] - self.offsets[index]
     }
 
+    /// Tokens of example `index` that are predicted: targets but for its first token, which nothing stands before.
+    pub fn targets(&self, index: usize) -> usize {
+        self.example(index).supervised.iter().skip(1).filter(|supervised| **supervised).count()
+    }
+
+    /// The examples cut to their first tokens; only what training sees of them is kept.
+    pub fn cut(&self, most: usize) -> Part {
+        let mut cut = Part::new(vec![]);
+        for index in 0..self.len() {
+            let Example { ids, supervised } = self.example(index);
+            let length = ids.len().min(most);
+            let example = Example { ids: &ids[..length], supervised: &supervised[..length] };
+            cut.push(example, RowText::default(), (0, 0));
+        }
+        cut
+    }
+
+    /// Bytes that this part takes in memory.
+    pub fn bytes(&self) -> u64 {
+        let words = self.offsets.len() + 4 * self.text_ends.len() + 2 * self.places.len();
+        (4 * self.ids.len() + self.supervised.len() + self.text.len() + 8 * words) as u64
+    }
+
     pub fn longest(&self) -> usize {
         (0..self.len()).map(|index| self.length(index)).max().unwrap_or(0)
     }

@@ -135,6 +135,9 @@ pub const NO_SUCH_STEP: &str = "L0419";
 pub const KEPT: &str = "L0420";
 pub const REPORT: &str = "L0431";
 pub const OTHER_TOKENS: &str = "L0432";
+pub const NO_ROOM: &str = "L0440";
+pub const NO_PLAN: &str = "L0441";
+pub const PLAN_CHANGED: &str = "L0442";
 
 pub const MISSING_FILE: &str = "L0501";
 pub const FILE: &str = "L0502";
@@ -753,6 +756,24 @@ pub const TABLE: &[Code] = &[
         title: "losses over different tokens",
         explanation: "A loss is a mean over tokens. Models with different tokenizers cut the same rows into different tokens, so their losses, perplexities and token accuracies do not compare; `exact_match`, `accuracy` and `f1` do.",
         example: "compare base, other on chat.test { metrics = [exact_match] }",
+    },
+    Code {
+        code: NO_ROOM,
+        title: "a run takes more memory than there is room for",
+        explanation: "The peak is what `plan` says: weights, trained tensors, gradients, moments, what the graph keeps of a micro-batch, logits, snapshots, and the process itself. The notes name edits that are enough, each planned again. In `plan` it is a warning; before the first step it is an error if the run surely does not fit. `LTUNE_MEMORY=8GiB` in the environment sets a limit below the free memory.",
+        example: "tune a { model = base; data = chat; batch = 64 x 1 }    # write: batch = 4 x 16",
+    },
+    Code {
+        code: NO_PLAN,
+        title: "a file that is no plan",
+        explanation: "`run \"p.json\"` runs a plan that `plan a to \"p.json\"` wrote: the definitions of a model, its data and a fine-tune, and the hashes of what they name.",
+        example: "run \"p.json\"                            # after: plan a to \"p.json\"",
+    },
+    Code {
+        code: PLAN_CHANGED,
+        title: "what is there is not what was planned",
+        explanation: "`run \"p.json\"` runs exactly the plan in the file or nothing. Names that are defined already must be defined as the plan has them; weights, tokenizer and data must have the planned hashes; no setting may have changed, by `--set` or on the live run. The notes say what differs.",
+        example: "tune a { model = base; data = chat; lr = 1e-4 }\nrun \"p.json\"                            # whose plan of `a` has another lr",
     },
     Code {
         code: MISSING_FILE,

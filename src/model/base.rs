@@ -101,7 +101,15 @@ impl Base {
         if let Some(known) = self.hash.get() {
             return Ok(known.clone());
         }
-        let made = match &self.origin {
+        let made = self.origin.hash(&self.config, self.dtype)?;
+        Ok(self.hash.get_or_init(|| made).clone())
+    }
+}
+
+impl Origin {
+    /// What identifies weights from here; see `Base::hash`.
+    pub fn hash(&self, config: &Config, dtype: Kind) -> Result<String, ModelError> {
+        Ok(match self {
             Origin::Gguf { path } => hash::file_sha256(path)?,
             Origin::Folder { files, .. } => match files.as_slice() {
                 [one] => hash::file_sha256(one)?,
@@ -111,11 +119,8 @@ impl Base {
                     hash::sha256(hashes.join("\n"))
                 }
             },
-            Origin::Random { seed } => {
-                hash::sha256(format!("random {seed} {:?} {:?}", self.config, self.dtype))
-            }
-        };
-        Ok(self.hash.get_or_init(|| made).clone())
+            Origin::Random { seed } => hash::sha256(format!("random {seed} {config:?} {dtype:?}")),
+        })
     }
 }
 

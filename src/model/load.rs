@@ -27,6 +27,15 @@ pub fn load(path: &Path, dtype: Kind, device: Device, observe: Observe) -> Resul
     Err(ModelError::NotAModel { path: path.to_path_buf() })
 }
 
+/// Where the weights of a folder or a GGUF file lie; none is read.
+pub fn origin(path: &Path) -> Result<Origin, ModelError> {
+    if !path.is_dir() {
+        return Ok(Origin::Gguf { path: path.to_path_buf() });
+    }
+    let files = Archive::open(path)?.files().map(Path::to_path_buf).collect();
+    Ok(Origin::Folder { path: path.to_path_buf(), files })
+}
+
 /// The configuration of a folder or a GGUF file; no weight is read.
 pub fn read_config(path: &Path) -> Result<Config, ModelError> {
     if !path.is_dir() {

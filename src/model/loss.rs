@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 pub const NO_TARGET: i64 = -100;
 
 /// Rows of logits that exist at once. Part of the numbers: another size changes last bits.
-const CHUNK: i64 = 1024;
+pub const CHUNK: i64 = 1024;
 
 /// The loss over the supervised positions of a micro-batch.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -58,6 +58,12 @@ impl Trainables {
         self.tensors.retain(|name, _| !unwanted(name));
     }
 
+    /// Numbers that take gradients: without adapters that stand frozen over their layers.
+    pub fn trained_count(&self) -> u64 {
+        let trained = self.tensors.values().filter(|tensor| tensor.requires_grad());
+        trained.map(|tensor| tensor.numel() as u64).sum()
+    }
+
     pub fn parameter_count(&self) -> u64 {
         self.tensors.values().map(|tensor| tensor.numel() as u64).sum()
     }

@@ -94,8 +94,15 @@ pub struct TuneDefinition {
 /// The members of a `tune` whose settings hold sweeps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
-    /// One text a member: `lr = 1e-4, rank = 8`.
-    pub members: Vec<String>,
+    pub members: Vec<Member>,
+}
+
+/// One of a family: what is its own, and all of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// `lr = 1e-4, rank = 8`
+    pub text: String,
+    pub recipe: Recipe,
 }
 
 /// Whether two blocks say the same, wherever they were written.

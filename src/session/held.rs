@@ -1,14 +1,9 @@
 //! Snapshots of a run, held in host memory within a budget: dense where it is now, sparser with age.
 
 use crate::session::lineage::Lineage;
+use crate::train::plan::{MOST_SNAPSHOTS, SNAPSHOT_EVERY_STEP};
 use crate::train::snapshot::Snapshot;
 use std::rc::Rc;
-
-/// Up to this size a snapshot is held after every step; larger ones after as many steps as they are times larger.
-const EVERY_STEP: u64 = 64 << 20;
-
-/// Small states are many before they are large: going through more of them would take longer than taking steps again.
-const MOST: usize = 1024;
 
 /// One state that can be gone back to at once.
 #[derive(Clone, Debug)]
@@ -49,7 +44,7 @@ impl Held {
 
     /// Whether a snapshot of `bytes` is to be taken after this step.
     pub fn is_due(&self, step: u64, bytes: u64) -> bool {
-        bytes <= self.budget && step.is_multiple_of(bytes.div_ceil(EVERY_STEP).max(1))
+        bytes <= self.budget && step.is_multiple_of(bytes.div_ceil(SNAPSHOT_EVERY_STEP).max(1))
     }
 
     pub fn has(&self, lineage: &Lineage) -> bool {
@@ -78,7 +73,7 @@ impl Held {
     }
 
     fn thin(&mut self, now: &Lineage) {
-        while self.bytes() > self.budget || self.places.len() > MOST {
+        while self.bytes() > self.budget || self.places.len() as u64 > MOST_SNAPSHOTS {
             let Some(index) = self.least_missed(now) else { return };
             self.places.remove(index);
         }

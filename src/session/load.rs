@@ -28,12 +28,13 @@ use std::time::Instant;
 impl Session {
     /// The weights of a model, loaded once and shared.
     pub fn base(&mut self, model: &Rc<ModelDefinition>, out: &mut Out) -> Result<Arc<Base>, Diagnostic> {
-        if let Some((_, base)) = self.bases.iter().find(|(known, _)| same_weights(known, model)) {
+        if let Some(base) = self.loaded(model) {
             return Ok(base.clone());
         }
         self.processor()?;
         let started = Instant::now();
         let base = Arc::new(load_base(model, out)?);
+        memory::trim(); // what reading took
         out.note(format!(
             "model {}: {} parameters, {} in {} on {}, {}",
             model.name,
@@ -45,6 +46,11 @@ impl Session {
         ));
         self.bases.push((model.clone(), base.clone()));
         Ok(base)
+    }
+
+    /// The weights of a model, if they are loaded.
+    pub fn loaded(&self, model: &ModelDefinition) -> Option<&Arc<Base>> {
+        self.bases.iter().find(|(known, _)| same_weights(known, model)).map(|(_, base)| base)
     }
 
     /// The tokenizer of a model, loaded once.

@@ -3,7 +3,9 @@
 pub mod curves;
 pub mod data_rules;
 pub mod definitions;
+pub mod fit;
 pub mod folder;
+pub mod forecast;
 pub mod fork;
 pub mod held;
 pub mod journal;
@@ -11,6 +13,7 @@ pub mod lineage;
 pub mod load;
 pub mod measurement;
 pub mod outline;
+pub mod plan_file;
 pub mod record;
 pub mod resume;
 pub mod rounds;

@@ -42,6 +42,8 @@ pub struct Outline {
     /// Runs whose settings were changed since their definition; `None` where only running can tell to what.
     changed: BTreeMap<String, Option<(Settings, Recipe)>>,
     written: BTreeSet<PathBuf>,
+    /// Plans that earlier statements of this text will have written, or that it has read: file to fine-tune.
+    plans: BTreeMap<PathBuf, Rc<TuneDefinition>>,
 }
 
 impl Outline {
@@ -167,6 +169,18 @@ impl Outline {
     /// A statement writes this file or folder.
     pub fn write(&mut self, path: impl Into<PathBuf>) {
         self.written.insert(path.into());
+    }
+
+    /// A statement writes the plan of this run to a file.
+    pub fn write_plan(&mut self, path: impl Into<PathBuf>, tune: Rc<TuneDefinition>) {
+        let path = path.into();
+        self.write(path.clone());
+        self.plans.insert(path, tune);
+    }
+
+    /// The fine-tune whose plan will be in this file, if an earlier statement writes it.
+    pub fn planned(&self, path: &Path) -> Option<Rc<TuneDefinition>> {
+        self.plans.get(path).cloned()
     }
 
     /// Whether a path is there, or will be when the place that the check has come to runs.

@@ -78,6 +78,7 @@ impl Run {
         }
         session.data_rules(&definition, &dataset, out)?;
         let processor = session.processor()?;
+        session.must_fit(&definition, out)?;
         let base = session.base(&definition.model, out)?;
         let longest = dataset.part(PartName::Train).longest() as i64;
         if longest > base.config.max_position_embeddings {
@@ -168,7 +169,7 @@ impl Run {
     }
 
     fn say_plan(&self, out: &mut Out) {
-        let trained = self.trainer.trainables().parameter_count();
+        let trained = self.trainer.trainables().trained_count();
         let adapter = |name: &&String| crate::model::lora::module_of(name).is_some();
         let trainables = self.trainer.trainables();
         let added: usize = trainables
@@ -207,7 +208,7 @@ pub fn snapshot_budget(settings: &Settings) -> u64 {
     match settings.get("snapshots") {
         Some(crate::language::value::Value::None) => 0,
         Some(_) => settings.number("snapshots") as u64,
-        None => memory::available().map_or(USUAL, |free| USUAL.min(free / 4)),
+        None => memory::free().map_or(USUAL, |free| USUAL.min(free / 4)),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod print;
 pub mod run;
 pub mod save;
 pub mod set;
+pub mod settings;
 pub mod show;
 pub mod step;
 pub mod tune;

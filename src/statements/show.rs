@@ -9,13 +9,14 @@ mod rows;
 use crate::events::Event;
 use crate::events::{Diagnostic, Out, Sources, Table};
 use crate::language::codes;
-use crate::language::schema::{Choice, Clause, Default, Form, Kind, Setting};
+use crate::language::schema::{Choice, Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
-use crate::language::value::{Origin, Resolved, Settings, Value};
+use crate::language::value::{Settings, Value};
 use crate::session::Session;
 use crate::session::outline::Thing;
 use crate::session::record::method_text;
 use crate::session::training::time_left;
+use crate::statements::settings::settings_table;
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::units::{Bytes, Unit, counted, grouped};
 
@@ -159,62 +160,9 @@ fn one(name: &str, session: &Session, sources: &Sources) -> Vec<Table> {
         }
         Some(Thing::Broken(_)) | None => return vec![],
     };
-    let mut table = Table::new(name, &["setting", "value", "from"]);
-    rows(form.settings, settings, "", sources, &mut table);
-    let mut tables = vec![table];
+    let mut tables = vec![settings_table(name, form, settings, sources)];
     tables.extend(live(name, session));
     tables
-}
-
-/// One row a setting; those of a choice stand under it.
-fn rows(schema: &'static [Setting], settings: &Settings, indent: &str, sources: &Sources, table: &mut Table) {
-    for setting in schema {
-        match settings.resolved(setting.name) {
-            Some(Resolved { value: Value::Choice { word, settings: inner }, origin, .. }) => {
-                table.row([format!("{indent}{}", setting.name), word.clone(), origin_text(*origin, sources)]);
-                rows(inner_schema(setting.kind, word), inner, &format!("{indent}  "), sources, table);
-            }
-            Some(Resolved { value, origin, .. }) => {
-                table.row([
-                    format!("{indent}{}", setting.name),
-                    value.to_ltune(),
-                    origin_text(*origin, sources),
-                ]);
-            }
-            None => {
-                if let Default::Computed(from) = setting.default {
-                    table.row([
-                        format!("{indent}{}", setting.name),
-                        from.to_string(),
-                        "computed".to_string(),
-                    ]);
-                }
-            }
-        }
-    }
-}
-
-fn inner_schema(kind: Kind, word: &str) -> &'static [Setting] {
-    match kind {
-        Kind::Choice(choices) => {
-            choices.iter().find(|choice| choice.word == word).map_or(&[], |choice| choice.settings)
-        }
-        Kind::AnyOf(kinds) => {
-            kinds.iter().map(|kind| inner_schema(*kind, word)).find(|found| !found.is_empty()).unwrap_or(&[])
-        }
-        _ => &[],
-    }
-}
-
-fn origin_text(origin: Origin, sources: &Sources) -> String {
-    match origin {
-        Origin::Default => "default".to_string(),
-        Origin::CommandLine => "--set".to_string(),
-        Origin::Set { step } => format!("set at step {step}"),
-        Origin::Script(span) => {
-            format!("{}:{}", sources.get(span.source).name, sources.position(span).line)
-        }
-    }
 }
 
 /// Where a run is.
@@ -245,7 +193,7 @@ fn live(name: &str, session: &Session) -> Option<Table> {
     if let Some(left) = time_left(&run.record.steps, planned.saturating_sub(step)) {
         row("time left", left.to_string());
     }
-    row("trained", format!("{} parameters", grouped(run.trainer.trainables().parameter_count())));
+    row("trained", format!("{} parameters", grouped(run.trainer.trainables().trained_count())));
     row(
         "snapshots",
         format!(

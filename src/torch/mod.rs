@@ -4,6 +4,7 @@
 pub mod device;
 pub mod frozen;
 pub mod gradient;
+pub mod heap;
 pub mod memory;
 pub mod message;
 pub mod optimizer;

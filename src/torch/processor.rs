@@ -57,6 +57,13 @@ pub fn capability() -> String {
     unsafe { shim::constant(shim::ltune_cpu_capability()) }
 }
 
+/// What the system calls the processor; empty where it does not say.
+pub fn name() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name"));
+    line.and_then(|line| Some(line.split_once(':')?.1.trim().to_string())).unwrap_or_default()
+}
+
 /// The libtorch this binary was compiled against.
 pub fn torch_version() -> String {
     // SAFETY: the shim returns a constant.

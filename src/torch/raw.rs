@@ -1,6 +1,7 @@
 //! Tensors from bytes and back: what files hold, without a copy more than needed.
 
 use crate::torch::TorchError;
+use std::borrow::Cow;
 use tch::{Kind, Tensor};
 
 /// A tensor on the CPU with a copy of little-endian bytes, whose number must fit shape and kind.
@@ -23,6 +24,19 @@ pub fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>, TorchError> {
     Ok(bytes)
 }
 
+/// The same, looked at where they lie if that is on the CPU and row by row.
+pub fn bytes_of(tensor: &Tensor) -> Result<Cow<'_, [u8]>, TorchError> {
+    if tensor.device() != tch::Device::Cpu || !tensor.is_contiguous() || cfg!(target_endian = "big") {
+        return Ok(Cow::Owned(to_bytes(tensor)?));
+    }
+    let bytes = size(tensor) as usize;
+    if bytes == 0 {
+        return Ok(Cow::Borrowed(&[]));
+    }
+    // SAFETY: a contiguous tensor on the CPU holds so many bytes from there on, for as long as it is borrowed.
+    Ok(Cow::Borrowed(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), bytes) }))
+}
+
 /// Bytes that the elements of a tensor take.
 pub fn size(tensor: &Tensor) -> u64 {
     tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64
@@ -41,6 +55,10 @@ mod tests {
         assert_eq!(to_bytes(&tensor).unwrap(), bytes);
         assert_eq!(size(&tensor), 24);
         assert_eq!(to_bytes(&tensor.tr()).unwrap()[4..8], 0f32.to_le_bytes());
+        for seen in [&tensor, &tensor.tr(), &tensor.narrow(0, 1, 1), &tensor.narrow(0, 0, 0)] {
+            assert_eq!(bytes_of(seen).unwrap().as_ref(), to_bytes(seen).unwrap());
+        }
+        assert!(matches!(bytes_of(&tensor).unwrap(), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -6,7 +6,9 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <ATen/detail/AcceleratorHooksInterface.h>
+#include <c10/core/CPUAllocator.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/impl/alloc_cpu.h>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -45,6 +47,30 @@ at::Generator generator(const at::Tensor& tensor, uint64_t seed) {
   made.set_current_seed(seed);
   return made;
 }
+
+// CPU memory from the heap of heap.rs, or from malloc where that has none to give.
+struct HeapAllocator final : c10::Allocator {
+  const void* heap = nullptr;
+  HeapTake take = nullptr;
+  HeapGive give = nullptr;
+
+  c10::DataPtr allocate(size_t bytes) override {
+    void* data = take(heap, bytes);
+    if (!data) data = c10::alloc_cpu(bytes);
+    return {data, data, &HeapAllocator::release, c10::Device(c10::DeviceType::CPU)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &HeapAllocator::release; }
+  void copy_data(void* to, const void* from, size_t bytes) const override { default_copy_data(to, from, bytes); }
+
+  static HeapAllocator& only() {
+    static HeapAllocator* const allocator = new HeapAllocator;  // libtorch holds it to the end of the process
+    return *allocator;
+  }
+  static void release(void* data) {
+    auto& self = only();
+    if (data && !self.give(self.heap, data)) c10::free_cpu(data);
+  }
+};
 
 }  // namespace
 
@@ -126,6 +152,16 @@ const char* ltune_cpu_capability() {
   static const std::string name = at::get_cpu_capability();
   return name.c_str();
 }
+
+void ltune_use_heap(const void* heap, HeapTake take, HeapGive give) {
+  auto& allocator = HeapAllocator::only();
+  allocator.heap = heap;
+  allocator.take = take;
+  allocator.give = give;
+  c10::SetCPUAllocator(&allocator, /*priority=*/1);
+}
+
+const void* ltune_heap() { return HeapAllocator::only().heap; }
 
 int ltune_grad_mode() { return c10::GradMode::is_enabled() ? 1 : 0; }
 

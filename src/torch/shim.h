@@ -27,6 +27,13 @@ char* ltune_fill_normal(Handle tensor, double mean, double deviation, uint64_t s
 char* ltune_set_onednn_float32(int reduced);
 char* ltune_set_deterministic(int on);
 const char* ltune_cpu_capability();
+// Large CPU tensors take their memory from `heap` from here on: `take` gives a block or null, then malloc serves it;
+// `give` takes a block back, or says 0 when it is not its own.
+using HeapTake = void* (*)(const void* heap, size_t bytes);
+using HeapGive = int (*)(const void* heap, void* block);
+void ltune_use_heap(const void* heap, HeapTake take, HeapGive give);
+const void* ltune_heap();
+
 int ltune_grad_mode();
 void ltune_set_grad_mode(int on);
 }

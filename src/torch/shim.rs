@@ -1,11 +1,15 @@
 //! The C functions of `shim.cpp`, and how their handles and messages cross into Rust.
 
 use crate::torch::{TorchError, message};
-use std::ffi::{CStr, c_char, c_double, c_int};
+use std::ffi::{CStr, c_char, c_double, c_int, c_void};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
 pub(super) type Handle = *const C_tensor;
+/// Gives a block of a heap, or null.
+pub(super) type HeapTake = unsafe extern "C" fn(heap: *const c_void, bytes: usize) -> *mut c_void;
+/// Takes a block back; 0 when it is not of this heap.
+pub(super) type HeapGive = unsafe extern "C" fn(heap: *const c_void, block: *mut c_void) -> c_int;
 
 unsafe extern "C" {
     pub(super) fn ltune_torch_version() -> *const c_char;
@@ -52,6 +56,8 @@ unsafe extern "C" {
     pub(super) fn ltune_set_onednn_float32(reduced: c_int) -> *mut c_char;
     pub(super) fn ltune_set_deterministic(on: c_int) -> *mut c_char;
     pub(super) fn ltune_cpu_capability() -> *const c_char;
+    pub(super) fn ltune_use_heap(heap: *const c_void, take: HeapTake, give: HeapGive);
+    pub(super) fn ltune_heap() -> *const c_void;
     pub(super) fn ltune_grad_mode() -> c_int;
     pub(super) fn ltune_set_grad_mode(on: c_int);
 }

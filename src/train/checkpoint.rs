@@ -13,7 +13,6 @@ use crate::train::recipe::Recipe;
 use crate::train::start;
 use crate::train::trainer::Trainer;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -131,7 +130,7 @@ fn write_tensors<'a>(
     let entries = tensors
         .map(|(name, tensor)| {
             let shape = tensor.size().into_iter().map(|side| side as usize).collect();
-            Ok((name, Dtype::F32, shape, Cow::Owned(raw::to_bytes(tensor)?)))
+            Ok((name, Dtype::F32, shape, raw::bytes_of(tensor)?))
         })
         .collect::<Result<Vec<Entry>, TrainError>>()?;
     Ok(write_safetensors(path, &entries, &BTreeMap::new())?)

@@ -6,6 +6,7 @@
 pub mod anatomy;
 pub mod checkpoint;
 pub mod clip;
+pub mod duration;
 pub mod error;
 #[cfg(test)]
 pub mod fixtures;
@@ -14,10 +15,13 @@ pub mod metrics;
 pub mod objective;
 pub mod optimizer;
 pub mod plan;
+pub mod probe;
 pub mod range_test;
 pub mod recipe;
+pub mod rehearsal;
 pub mod schedule;
 pub mod selection;
+pub mod shade;
 pub mod snapshot;
 pub mod start;
 pub mod trainer;

@@ -1,15 +1,31 @@
-//! What a run will cost, by arithmetic alone: parameters, rows, steps, bytes and floating-point operations.
+//! What a run will cost, by arithmetic alone: parameters, rows, steps, bytes, files and floating-point operations.
 
-use crate::data::batch::{Footprint, Schedule};
+use crate::data::batch::{Footprint, Schedule, Size};
 use crate::data::dataset::Part;
 use crate::model::config::{Config, LINEAR_MODULES, layer_of, module_name};
 use crate::model::lora::{self, LoraSettings};
+use crate::model::loss::CHUNK;
 use crate::train::error::TrainError;
 use crate::train::material::Material;
-use crate::train::recipe::{Method, Recipe};
+use crate::train::recipe::{Every, Method, Recipe};
+use crate::train::rehearsal::{MicroBatch, Play, rehearse};
 use crate::train::selection::trained;
+use crate::train::shade::{Peak, Purpose};
 use crate::train::start;
 use std::collections::BTreeMap;
+
+/// What a plan depends on beside model, rows and recipe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// Bytes of a number of the weights.
+    pub width: u64,
+    /// Bytes of the process beside its tensors.
+    pub process: u64,
+    /// Bytes of the file that the weights are read from.
+    pub file: u64,
+    /// The most bytes that snapshots for going back may take.
+    pub snapshots: u64,
+}
 
 /// A run before it runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +33,8 @@ pub struct Plan {
     /// Numbers in the model, a tied head counted once, adapters not counted.
     pub parameters: u64,
     pub trainable: u64,
+    /// Numbers in adapters, trained or frozen.
+    pub adapters: u64,
     /// Names and shapes of what is trained.
     pub trained: BTreeMap<String, Vec<i64>>,
     pub examples: u64,
@@ -29,13 +47,18 @@ pub struct Plan {
     pub padded: u64,
     /// Tokens of the longest row.
     pub longest: u64,
+    pub micro_batches_per_epoch: u64,
     pub rows_per_step: u64,
     pub steps_per_epoch: u64,
     pub steps: u64,
     pub warmup_steps: u64,
     pub epochs: f64,
-    /// Bytes at the peak of a step.
+    /// Bytes at the peak.
     pub memory: Vec<Component>,
+    /// Bytes of one snapshot, and how many are held at most.
+    pub snapshot: (u64, u64),
+    /// The lowest block that a gradient reaches; all from it on take part in the backward pass.
+    pub lowest_trained: u64,
     /// Floating-point operations of one epoch, forward and backward.
     pub flops_per_epoch: f64,
 }
@@ -77,18 +100,34 @@ impl Plan {
 
     /// Numbers in the model and its adapters.
     pub fn all_parameters(&self) -> u64 {
-        self.parameters + self.adapters()
+        self.parameters + self.adapters
     }
 
-    fn adapters(&self) -> u64 {
-        self.trained.iter().filter(|(name, _)| name.contains(".lora_")).map(|(_, shape)| numel(shape)).sum()
+    /// Checkpoints that `run` writes on its way to the planned end and there; none where only the clock decides.
+    pub fn checkpoints(&self, recipe: &Recipe) -> Option<u64> {
+        let at_end = |every: Every| every.is_due(self.steps, self.steps_per_epoch, 0.0);
+        let on_the_way = match recipe.save_every {
+            None => 0,
+            Some(every) => every.times(self.steps, self.steps_per_epoch)? - u64::from(at_end(every)),
+        };
+        Some(on_the_way + 1)
+    }
+
+    /// Bytes of one checkpoint: what is trained, and what the optimizer remembers of it.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        self.snapshot.0
+    }
+
+    /// Evaluations on the way; none where only the clock decides.
+    pub fn evaluations(&self, recipe: &Recipe) -> Option<u64> {
+        recipe.eval_every.map_or(Some(0), |every| every.times(self.steps, self.steps_per_epoch))
     }
 }
 
-/// Plans a run of `recipe` on a model of this shape whose weights take `weight_bytes` each.
+/// Plans a run of `recipe` on a model of this shape.
 pub fn plan(
     config: &Config,
-    weight_bytes: u64,
+    circumstances: Circumstances,
     material: &Material,
     recipe: &Recipe,
 ) -> Result<Plan, TrainError> {
@@ -99,45 +138,81 @@ pub fn plan(
     if steps_per_epoch == 0 {
         return Err(TrainError::NoRows);
     }
-    let trained = trained_shapes(config, recipe)?;
+    let (own, trained) = (own_shapes(config, recipe)?, trained_shapes(config, recipe)?);
+    let count = |shapes: &BTreeMap<String, Vec<i64>>| shapes.values().map(|shape| numel(shape)).sum::<u64>();
     let steps = recipe.planned_steps(steps_per_epoch);
     let supervised = material.part.supervised_tokens() as u64;
     let work = Work { config, trained: &trained, footprint, supervised, part: &material.part };
-    let (memory, flops_per_epoch) = (memory(&work, weight_bytes, recipe), work.flops());
+    let snapshot_bytes = FP32 * (count(&own) + recipe.optimizer.moments() * count(&trained));
+    let snapshots = snapshots(snapshot_bytes, circumstances.snapshots, steps);
+    let peak = peak(config, circumstances.width, recipe, &order)?;
+    let lowest_trained = work.lowest_trained() as u64;
+    let flops_per_epoch = work.flops();
+    let memory = memory(&peak, circumstances, snapshots * snapshot_bytes);
     Ok(Plan {
         parameters: config.parameter_count(),
-        trainable: trained.values().map(|shape| numel(shape)).sum(),
+        trainable: count(&trained),
+        adapters: own
+            .iter()
+            .filter(|(name, _)| lora::module_of(name).is_some())
+            .map(|(_, shape)| numel(shape))
+            .sum(),
         examples: material.part.len() as u64,
         rows: footprint.rows as u64,
         tokens: footprint.tokens as u64,
         supervised,
         padded: footprint.padded as u64,
         longest: footprint.longest as u64,
+        micro_batches_per_epoch: order.micro_batches_per_epoch() as u64,
         rows_per_step: recipe.batch.rows() as u64,
         steps_per_epoch,
         steps,
         warmup_steps: recipe.warmup.steps(steps, steps_per_epoch),
         epochs: steps as f64 / steps_per_epoch as f64,
         memory,
+        snapshot: (snapshot_bytes, snapshots),
+        lowest_trained,
         flops_per_epoch,
         trained,
     })
 }
 
+/// Up to this size a snapshot is held after every step; larger ones after as many steps as they are times larger.
+pub const SNAPSHOT_EVERY_STEP: u64 = 64 << 20;
+/// Small states are many before they are large: going through more of them would take longer than taking steps again.
+pub const MOST_SNAPSHOTS: u64 = 1024;
+
+/// How many snapshots of this size are held at most: the beginning and one after every step, after every other step
+/// where they are twice as large as a step's may be, and so on, within the budget.
+fn snapshots(bytes: u64, budget: u64, steps: u64) -> u64 {
+    let every = bytes.div_ceil(SNAPSHOT_EVERY_STEP).max(1);
+    (budget / bytes.max(1)).min(steps / every + 1).min(MOST_SNAPSHOTS)
+}
+
 /// Names and shapes of the tensors that a recipe trains.
 pub fn trained_shapes(config: &Config, recipe: &Recipe) -> Result<BTreeMap<String, Vec<i64>>, TrainError> {
     let base: BTreeMap<String, Vec<i64>> = config.parameter_shapes().into_iter().collect();
-    let adapters = match &recipe.method {
-        Method::Lora { settings, .. } => adapter_shapes(config, settings),
-        _ => BTreeMap::new(),
-    };
+    let adapters = adapter_shapes(config, recipe);
     let names = |shapes: &BTreeMap<String, Vec<i64>>| shapes.keys().cloned().collect::<Vec<_>>();
     let trained = trained(recipe, &names(&base), &names(&adapters), config.num_hidden_layers as usize)?;
     Ok(base.into_iter().chain(adapters).filter(|(name, _)| trained.contains(name)).collect())
 }
 
-fn adapter_shapes(config: &Config, settings: &LoraSettings) -> BTreeMap<String, Vec<i64>> {
+/// Names and shapes of the run's own tensors: what it trains, and adapters that stand frozen over their layers.
+fn own_shapes(config: &Config, recipe: &Recipe) -> Result<BTreeMap<String, Vec<i64>>, TrainError> {
+    Ok(trained_shapes(config, recipe)?.into_iter().chain(adapter_shapes(config, recipe)).collect())
+}
+
+pub fn lora_settings(recipe: &Recipe) -> Option<&LoraSettings> {
+    match &recipe.method {
+        Method::Lora { settings, .. } => Some(settings),
+        _ => None,
+    }
+}
+
+fn adapter_shapes(config: &Config, recipe: &Recipe) -> BTreeMap<String, Vec<i64>> {
     let mut shapes = BTreeMap::new();
+    let Some(settings) = lora_settings(recipe) else { return shapes };
     for layer in 0..config.num_hidden_layers {
         for module in LINEAR_MODULES {
             let (name, (rows, columns)) = (module_name(layer, module), config.linear_shape(module));
@@ -154,6 +229,66 @@ fn adapter_shapes(config: &Config, settings: &LoraSettings) -> BTreeMap<String, 
 fn numel(shape: &[i64]) -> u64 {
     shape.iter().product::<i64>() as u64
 }
+
+/// The micro-batch of the first epoch that takes most memory.
+fn heaviest(order: &Schedule, config: &Config, width: u64) -> MicroBatch {
+    let (d, f) = (config.hidden_size as u64, config.intermediate_size as u64);
+    let a_token = config.num_hidden_layers as u64 * (6 * d + 4 * f) * width;
+    let a_target = 2 * config.vocab_size as u64 * FP32;
+    let weight = |size: &Size| {
+        (size.rows * size.length) as u64 * a_token + (size.supervised as u64).min(CHUNK as u64) * a_target
+    };
+    let sizes = order.sizes(0);
+    let Some((index, size)) = sizes.iter().enumerate().max_by_key(|(_, size)| weight(size)) else {
+        return MicroBatch::default();
+    };
+    let accumulate = order.layout().accumulate;
+    let batch = order.step((index / accumulate) as u64).swap_remove(index % accumulate);
+    let packed = batch.documents.iter().any(|documents| documents.len() > 1);
+    let documents = batch.documents.iter().map(|row| row.iter().map(|length| *length as u64).collect());
+    MicroBatch {
+        rows: size.rows as u64,
+        length: size.length as u64,
+        supervised: size.supervised as u64,
+        documents: if packed { documents.collect() } else { vec![] },
+    }
+}
+
+/// What the tensors of a step with the heaviest micro-batches take.
+pub(super) fn peak(
+    config: &Config,
+    width: u64,
+    recipe: &Recipe,
+    order: &Schedule,
+) -> Result<Peak, TrainError> {
+    let (own, trained) = (own_shapes(config, recipe)?, trained_shapes(config, recipe)?);
+    let (is_trained, micro_batch) = (|name: &str| trained.contains_key(name), heaviest(order, config, width));
+    Ok(rehearse(&Play {
+        config,
+        width,
+        own: &own,
+        trained: &is_trained,
+        lora: lora_settings(recipe),
+        moments: recipe.optimizer.moments(),
+        accumulate: recipe.batch.accumulate,
+        micro_batch: &micro_batch,
+    }))
+}
+
+/// Bytes at the moment that takes most: of a step, or of loading, when the file lies beside the weights read from it.
+fn memory(peak: &Peak, circumstances: Circumstances, snapshots: u64) -> Vec<Component> {
+    let component = |name, bytes| Component { name, bytes };
+    let weights = peak.parts[Purpose::Weights as usize];
+    let process = component("process", circumstances.process);
+    if weights + circumstances.file > peak.bytes() + snapshots {
+        return vec![component("weights", weights), component("their file", circumstances.file), process];
+    }
+    let parts = Purpose::ALL.iter().zip(peak.parts).map(|(purpose, bytes)| component(purpose.name(), bytes));
+    let more = [component("gaps", peak.gaps), component("snapshots", snapshots), process];
+    parts.chain(more).collect()
+}
+
+const FP32: u64 = 4;
 
 /// What an epoch's work consists of.
 struct Work<'a> {
@@ -214,45 +349,6 @@ impl Work<'_> {
     }
 }
 
-/// Bytes while a micro-batch's backward begins: all activations are held, and the logits' gradient is made.
-fn memory(work: &Work, weight_bytes: u64, recipe: &Recipe) -> Vec<Component> {
-    let Work { config, trained, footprint, .. } = work;
-    let trainable = trained.values().map(|shape| numel(shape)).sum::<u64>();
-    let tokens = (recipe.batch.micro * footprint.longest) as u64;
-    let layers = (config.num_hidden_layers - work.lowest_trained()).max(0) as u64;
-    let cast = if weight_bytes < FP32 { weight_bytes * trainable } else { 0 };
-    vec![
-        Component { name: "weights", bytes: weight_bytes * config.parameter_count() },
-        Component { name: "trained", bytes: FP32 * trainable + cast },
-        Component { name: "gradients", bytes: FP32 * trainable },
-        Component { name: "moments", bytes: FP32 * trainable * recipe.optimizer.moments() },
-        Component { name: "activations", bytes: tokens * layers * block_bytes(config, weight_bytes, recipe) },
-        Component { name: "logits", bytes: tokens.min(LOGIT_ROWS) * config.vocab_size as u64 * FP32 * 2 },
-    ]
-}
-
-const FP32: u64 = 4;
-/// Rows of logits that `model/loss.rs` makes at once.
-const LOGIT_ROWS: u64 = 1024;
-
-/// What the graph of one block keeps for one token: both residuals and norms, queries, keys, values and what attention
-/// gives, the gate before and after its activation, up, and their product; adapters add what lies between A and B.
-fn block_bytes(config: &Config, weight_bytes: u64, recipe: &Recipe) -> u64 {
-    let (d, f) = (config.hidden_size as u64, config.intermediate_size as u64);
-    let queries = (config.num_attention_heads * config.head_dim) as u64;
-    let keys = (config.num_key_value_heads * config.head_dim) as u64;
-    let mut kept = 4 * d + 2 * queries + 2 * keys + 4 * f;
-    // A trained norm keeps its input scaled but not yet weighted; beside bf16 it works in fp32.
-    let norms = if matches!(recipe.method, Method::Lora { .. }) { 0 } else { 2 * d };
-    let upcast = if weight_bytes < FP32 { 2 * d } else { 0 };
-    if let Method::Lora { settings, .. } = &recipe.method {
-        let targets =
-            LINEAR_MODULES.iter().filter(|module| settings.matches(&module_name(0, module))).count() as u64;
-        kept += targets * 2 * settings.rank as u64;
-    }
-    kept * weight_bytes + (norms + upcast) * FP32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,10 +358,12 @@ mod tests {
     use crate::train::fixtures::{material, part, trainer};
     use crate::train::recipe::{Batch, Decay, Length, Optimizer, Selection};
 
+    const WIDE: Circumstances = Circumstances { width: 4, process: 0, file: 0, snapshots: 0 };
+
     fn smollm2(recipe: &Recipe) -> Plan {
         let config = preset("smollm2-135m").unwrap();
         let material = Material { part: part(&[256; 20]), packing: Packing::Off, shuffle: false };
-        plan(&config, 4, &material, recipe).unwrap()
+        plan(&config, WIDE, &material, recipe).unwrap()
     }
 
     fn lora(rank: i64) -> Recipe {
@@ -291,8 +389,9 @@ mod tests {
             let trained = run.trainables().tensors.iter().filter(|(_, tensor)| tensor.requires_grad());
             let trained: BTreeMap<String, Vec<i64>> =
                 trained.map(|(name, tensor)| (name.clone(), tensor.size())).collect();
-            let plan = plan(&run.base().config, 4, &material(), &recipe).unwrap();
+            let plan = plan(&run.base().config, WIDE, &material(), &recipe).unwrap();
             assert_eq!(plan.trained, trained);
+            assert_eq!(plan.trainable, run.trainables().trained_count());
             assert_eq!((plan.steps, plan.steps_per_epoch), (run.planned_steps(), run.steps_per_epoch()));
         }
     }
@@ -301,7 +400,7 @@ mod tests {
     fn steps_warmup_and_padding_are_counted() {
         let plan = plan(
             &preset("tiny").unwrap(),
-            4,
+            WIDE,
             &material(),
             &Recipe {
                 length: Length::Epochs(20.0),
@@ -342,7 +441,45 @@ mod tests {
             batch: Batch { micro: 4, accumulate: 1 },
             ..Recipe::new(Method::LastLayers { count: 3 })
         };
-        assert!(bytes(&smollm2(&last), "activations") * 9 < bytes(&adapters, "activations"));
+        assert!(bytes(&smollm2(&last), "activations") * 6 < bytes(&adapters, "activations"));
         assert_eq!(adapters.peak_bytes(), adapters.memory.iter().map(|part| part.bytes).sum::<u64>());
+    }
+
+    #[test]
+    fn snapshots_stay_within_their_budget_and_are_no_more_than_steps() {
+        let planned = |snapshots| {
+            let material = Material { part: part(&[256; 20]), packing: Packing::Off, shuffle: false };
+            let circumstances = Circumstances { snapshots, ..WIDE };
+            plan(&preset("smollm2-135m").unwrap(), circumstances, &material, &lora(8)).unwrap()
+        };
+        let one = 3 * 4 * 2_442_240;
+        assert_eq!(planned(0).snapshot, (one, 0));
+        assert_eq!(planned(one * 2 + 1).snapshot, (one, 2));
+        assert_eq!(planned(u64::MAX).snapshot, (one, 6), "five steps, and the state before them");
+        assert_eq!(planned(one * 2).peak_bytes(), planned(0).peak_bytes() + 2 * one);
+        assert_eq!(snapshots(200 << 20, u64::MAX, 11), 3, "a large one after every fourth step");
+    }
+
+    #[test]
+    fn a_small_run_takes_most_while_its_weights_are_read() {
+        let material = Material { part: part(&[4; 2]), packing: Packing::Off, shuffle: false };
+        let circumstances = Circumstances { file: 1 << 30, process: 7, ..WIDE };
+        let plan = plan(&preset("smollm2-135m").unwrap(), circumstances, &material, &lora(8)).unwrap();
+        let names: Vec<&str> = plan.memory.iter().map(|part| part.name).collect();
+        assert_eq!(names, ["weights", "their file", "process"]);
+        assert_eq!(plan.peak_bytes(), 4 * 134_515_008 + (1 << 30) + 7);
+    }
+
+    #[test]
+    fn checkpoints_and_evaluations_are_counted() {
+        let counted = |save_every, eval_every| {
+            let recipe = Recipe { save_every, eval_every, length: Length::Steps(10), ..lora(8) };
+            let plan = smollm2(&recipe);
+            (plan.checkpoints(&recipe), plan.evaluations(&recipe))
+        };
+        assert_eq!(counted(None, None), (Some(1), Some(0)));
+        assert_eq!(counted(Some(Every::Steps(4)), Some(Every::Steps(5))), (Some(3), Some(2)));
+        assert_eq!(counted(Some(Every::Steps(5)), Some(Every::Epochs(0.5))), (Some(2), Some(4)));
+        assert_eq!(counted(Some(Every::Seconds(9.0)), Some(Every::Seconds(9.0))), (None, None));
     }
 }

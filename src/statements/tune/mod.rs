@@ -10,11 +10,11 @@ use crate::language::peers;
 use crate::language::schema::{Bounds, Choice, Form, Kind, Setting, Translated};
 use crate::language::scope::NameKind;
 use crate::language::value::Settings;
-use crate::session::definitions::{Family, TuneDefinition, same};
+use crate::session::definitions::{Family, Member, TuneDefinition, same};
 use crate::session::{Session, ways_on};
 use crate::statements::tune::recipe::{recipe, resolved};
 use crate::statements::tune::rules::rules;
-use crate::statements::tune::sweeps::{first_member, sweep_members};
+use crate::statements::tune::sweeps::sweep_members;
 use crate::statements::{Action, Check, Checking, Statement};
 use crate::units::Unit;
 
@@ -305,10 +305,11 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Tun
     let data = checking.outline.data(settings.word("data"))?;
     if let Some(members) = sweep_members(&settings) {
         // A family is planned, not stepped; its first member shows what a member is like.
-        let first = first_member(&settings);
-        let recipe = recipe(&first);
-        rules(&first, &recipe, &model, &data, checking);
-        let family = Some(Family { members });
+        rules(&members[0].1, &recipe(&members[0].1), &model, &data, checking);
+        let members = members.into_iter().map(|(text, settings)| Member { text, recipe: recipe(&settings) });
+        let family = Family { members: members.collect() };
+        let recipe = family.members[0].recipe.clone();
+        let family = Some(family);
         return Some(TuneDefinition { name: name.to_string(), model, data, recipe, settings, family });
     }
     let recipe = recipe(&settings);

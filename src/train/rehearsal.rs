@@ -1,0 +1,333 @@
+//! A step acted out without numbers, to see the memory it takes: the same operations in the same order as
+//! `model/llama.rs`, `model/loss.rs` and `optimizer.rs`, on tensors without numbers. What changes there changes here.
+
+use crate::model::config::{Config, module_name};
+use crate::model::lora::{self, LoraSettings};
+use crate::model::loss::CHUNK;
+use crate::train::shade::{Peak, Purpose, Shade, Stage};
+use std::collections::BTreeMap;
+
+/// What is acted out.
+pub struct Play<'a> {
+    pub config: &'a Config,
+    /// Bytes of a number of the weights and activations.
+    pub width: u64,
+    /// The run's own tensors and their shapes: what it trains, and adapters that are frozen.
+    pub own: &'a BTreeMap<String, Vec<i64>>,
+    /// Which of them take gradients.
+    pub trained: &'a dyn Fn(&str) -> bool,
+    pub lora: Option<&'a LoraSettings>,
+    /// fp32 numbers that the optimizer keeps for each trained one.
+    pub moments: u64,
+    pub accumulate: usize,
+    pub micro_batch: &'a MicroBatch,
+}
+
+/// The size of a micro-batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct MicroBatch {
+    pub rows: u64,
+    /// Tokens of the longest row.
+    pub length: u64,
+    pub supervised: u64,
+    /// Lengths of the examples that are packed into each row; empty when nothing is packed.
+    pub documents: Vec<Vec<u64>>,
+}
+
+impl MicroBatch {
+    /// Tokens with padding.
+    pub fn tokens(&self) -> u64 {
+        self.rows * self.length
+    }
+}
+
+/// fp32
+const WIDE: u64 = 4;
+
+/// The peak of loading the weights and of two steps; from the second on all are alike.
+pub fn rehearse(play: &Play) -> Peak {
+    let stage = Stage::default();
+    let cast = Cast::load(play, &stage);
+    for _ in 0..2 {
+        // A third micro-batch takes what the second does.
+        for _ in 0..play.accumulate.min(2) {
+            cast.micro_batch(play.micro_batch);
+        }
+        cast.update();
+    }
+    stage.peak()
+}
+
+/// Everything on the stage from the start.
+struct Cast<'a> {
+    play: &'a Play<'a>,
+    stage: Stage,
+    base: BTreeMap<String, Shade>,
+    own: BTreeMap<String, Shade>,
+    moments: std::cell::RefCell<Vec<Shade>>,
+}
+
+impl<'a> Cast<'a> {
+    fn load(play: &'a Play<'a>, stage: &Stage) -> Cast<'a> {
+        let sides = |shape: &[i64]| match *shape {
+            [rows, columns] => (rows as u64, columns as u64),
+            _ => (1, shape.iter().product::<i64>() as u64),
+        };
+        let weight = |(name, shape): (String, Vec<i64>)| {
+            let (rows, columns) = sides(&shape);
+            let norm = name.ends_with("norm.weight");
+            let width = if norm { WIDE } else { play.width };
+            // What is read is fp32, until it is brought to its kind.
+            let read = (width < WIDE).then(|| stage.make(Purpose::Weights, rows, columns, WIDE));
+            let kept = stage.make(Purpose::Weights, rows, columns, width);
+            drop(read);
+            (name, kept)
+        };
+        let base = play.config.parameter_shapes().into_iter().map(weight).collect();
+        let own = play.own.iter().map(|(name, shape)| {
+            let (rows, columns) = sides(shape);
+            let tensor = stage.make(Purpose::Trained, rows, columns, WIDE);
+            (name.clone(), if (play.trained)(name) { tensor.leaf() } else { tensor })
+        });
+        let own = own.collect();
+        Cast { play, stage: stage.clone(), base, own, moments: Default::default() }
+    }
+
+    fn micro_batch(&self, batch: &MicroBatch) {
+        let hidden_nd = self.hidden(batch);
+        if batch.supervised == 0 {
+            return;
+        }
+        let hidden_sd = hidden_nd.select(batch.supervised);
+        let gradient_sd = self.loss(&hidden_sd);
+        if let Some(gradient_sd) = gradient_sd {
+            hidden_sd.backward(gradient_sd);
+        }
+    }
+
+    fn update(&self) {
+        let mut moments = self.moments.borrow_mut();
+        if moments.is_empty() {
+            for tensor in self.own.values().filter(|tensor| tensor.has_gradient()) {
+                let make = || tensor.make_for(Purpose::Moments, tensor.rows, tensor.columns, WIDE);
+                moments.extend((0..self.play.moments).map(|_| make()));
+            }
+        }
+        self.own.values().for_each(Shade::clear_gradient);
+    }
+
+    // ---- model/llama.rs -----------------------------------------------------------------------------------------
+
+    fn weight(&self, name: &str) -> Shade {
+        match self.own.get(name) {
+            Some(own) => own.cast(self.play.width),
+            None => self.base[name].clone(),
+        }
+    }
+
+    fn hidden(&self, batch: &MicroBatch) -> Shade {
+        let config = self.play.config;
+        let (n, d) = (batch.tokens(), config.hidden_size as u64);
+        let positions = if batch.documents.is_empty() { batch.length } else { n };
+        let turns = || self.stage.make(Purpose::Activations, positions, config.head_dim as u64 / 2, WIDE);
+        let _rotation = (turns(), turns());
+        let table_vd = self.weight("model.embed_tokens.weight");
+        let mut x_nd = table_vd.select(n).view(n, d);
+        for layer in 0..config.num_hidden_layers {
+            let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.input_layernorm.weight"));
+            let mixed_nd = self.mix(&normed_nd, batch, layer);
+            x_nd = self.linear(&mixed_nd, layer, "o_proj", Some(&x_nd));
+            let normed_nd =
+                self.norm(&x_nd, &format!("model.layers.{layer}.post_attention_layernorm.weight"));
+            let gated_nf = self.gate(&normed_nd, layer);
+            x_nd = self.linear(&gated_nf, layer, "down_proj", Some(&x_nd));
+        }
+        self.norm(&x_nd, "model.norm.weight")
+    }
+
+    fn mix(&self, x_nd: &Shade, batch: &MicroBatch, layer: i64) -> Shade {
+        let q = self.linear(x_nd, layer, "q_proj", None).rotate();
+        let k = self.linear(x_nd, layer, "k_proj", None).rotate();
+        let v = self.linear(x_nd, layer, "v_proj", None);
+        let heads = self.play.config.num_attention_heads as u64;
+        if batch.documents.is_empty() {
+            return q.attend(&k, &v, heads);
+        }
+        let rows: Vec<Shade> = batch
+            .documents
+            .iter()
+            .map(|lengths| {
+                let [q, k, v] = [&q, &k, &v].map(|x| x.narrow(batch.length));
+                let attend =
+                    |length: &u64| q.narrow(*length).attend(&k.narrow(*length), &v.narrow(*length), heads);
+                let mut parts: Vec<Shade> = lengths.iter().map(attend).collect();
+                let padding = batch.length.saturating_sub(lengths.iter().sum());
+                if padding > 0 {
+                    parts.push(q.make(padding, q.columns));
+                }
+                Shade::join(&parts)
+            })
+            .collect();
+        let all = Shade::join(&rows);
+        drop(rows);
+        all.contiguous()
+    }
+
+    fn gate(&self, x_nd: &Shade, layer: i64) -> Shade {
+        let gate_nf = self.linear(x_nd, layer, "gate_proj", None);
+        let up_nf = self.linear(x_nd, layer, "up_proj", None);
+        let active_nf = gate_nf.silu();
+        active_nf.mul(&up_nf)
+    }
+
+    fn norm(&self, x_nd: &Shade, name: &str) -> Shade {
+        let weight_d = self.own.get(name).unwrap_or_else(|| &self.base[name]);
+        let wide_nd = x_nd.cast(WIDE);
+        wide_nd.rms_norm(weight_d).cast(x_nd.width)
+    }
+
+    fn linear(&self, x: &Shade, layer: i64, module: &str, residual: Option<&Shade>) -> Shade {
+        let name = module_name(layer, module);
+        let weight = self.weight(&format!("{name}.weight"));
+        let out = match (residual, self.play.config.has_bias(module)) {
+            (Some(residual), false) => residual.addmm(x, &weight),
+            (Some(residual), true) => residual.plus().addmm(x, &weight),
+            (None, true) => self.weight(&format!("{name}.bias")).addmm(x, &weight),
+            (None, false) => x.mm(&weight),
+        };
+        self.adapt(out, x, &name)
+    }
+
+    fn adapt(&self, out: Shade, x: &Shade, module: &str) -> Shade {
+        let Some(settings) = self.play.lora else { return out };
+        let (a, b) = lora::names(module);
+        let (Some(a_rd), Some(b_dr)) = (self.own.get(&a), self.own.get(&b)) else { return out };
+        let kept = if settings.dropout > 0.0 { x.drop_out() } else { x.clone() };
+        let low_nr = kept.mm(&a_rd.cast(self.play.width)).scale();
+        out.addmm_in_place(&low_nr, &b_dr.cast(self.play.width))
+    }
+
+    // ---- model/loss.rs ------------------------------------------------------------------------------------------
+
+    /// The gradient of the hidden states, if one reaches them.
+    fn loss(&self, hidden_sd: &Shade) -> Option<Shade> {
+        let config = self.play.config;
+        let (v, d) = (config.vocab_size as u64, config.hidden_size as u64);
+        let head_leaf = self.own.get(config.head_name()).filter(|head| head.needs());
+        let _head_vd = self.weight(config.head_name()).detach();
+        let gradient_sd = hidden_sd.needs().then(|| hidden_sd.like());
+        let mut left = hidden_sd.rows;
+        while left > 0 {
+            let rows = left.min(CHUNK as u64);
+            left -= rows;
+            let logits_sv =
+                hidden_sd.make_for(Purpose::Logits, rows, v, self.play.width).cast_for(Purpose::Logits, WIDE);
+            let log_sv = logits_sv.make_for(Purpose::Logits, rows, v, WIDE);
+            drop(logits_sv);
+            let difference_sv = log_sv.cast_for(Purpose::Logits, self.play.width);
+            if gradient_sd.is_some() {
+                let product = hidden_sd.make(rows, d);
+                drop(product.detach().scale());
+            }
+            if let Some(leaf) = head_leaf {
+                let scaled = hidden_sd.make(rows, d);
+                // In fp32 a gradient that is there takes the product in.
+                if !(leaf.has_gradient() && self.play.width == WIDE) {
+                    let product = scaled.make_for(Purpose::Gradients, v, d, self.play.width);
+                    leaf.accumulate(product.cast_for(Purpose::Gradients, WIDE));
+                }
+            }
+            drop(difference_sv);
+        }
+        gradient_sd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::data::batch::Schedule;
+    use crate::data::packing::Packing;
+    use crate::events::Cancel;
+    use crate::model::base::Base;
+    use crate::model::config::Config;
+    use crate::model::lora::LoraSettings;
+    use crate::model::preset::preset;
+    use crate::torch::heap::Heap;
+    use crate::torch::memory;
+    use crate::train::fixtures::part;
+    use crate::train::material::Material;
+    use crate::train::plan::peak;
+    use crate::train::recipe::{Batch, Method, Recipe, Selection};
+    use crate::train::trainer::Trainer;
+    use std::sync::Arc;
+    use tch::{Device, Kind};
+
+    /// Two blocks as wide as SmolLM2's, so that what a token takes is large enough for the heap.
+    fn config() -> Config {
+        let smollm2 = preset("smollm2-135m").unwrap();
+        Config { num_hidden_layers: 2, vocab_size: 512, intermediate_size: 512, ..smollm2 }
+    }
+
+    fn recipe(method: Method) -> Recipe {
+        Recipe { batch: Batch { micro: 2, accumulate: 2 }, ..Recipe::new(method) }
+    }
+
+    fn lora(dropout: f64, targets: &[&str]) -> Recipe {
+        let targets = targets.iter().map(ToString::to_string).collect();
+        recipe(Method::lora(LoraSettings { rank: 8, dropout, targets, ..LoraSettings::default() }))
+    }
+
+    fn rows(packing: Packing) -> Material {
+        let lengths: Vec<usize> = (0..12).map(|row| if row % 2 == 0 { 96 } else { 30 + row }).collect();
+        Material { part: part(&lengths), packing, shuffle: true }
+    }
+
+    /// Bytes that the large tensors of an epoch's real steps lie in, and the planned ones.
+    fn measured_and_planned(kind: Kind, recipe: &Recipe, material: &Material) -> (f64, f64) {
+        let heap = Heap::installed().expect("this process has one");
+        memory::trim();
+        heap.forget();
+        let base = Arc::new(Base::random(config(), 1, kind, Device::Cpu).unwrap());
+        let mut run = Trainer::new(base, material.clone(), recipe.clone()).unwrap();
+        for _ in 0..run.steps_per_epoch() {
+            run.step(&Cancel::default()).unwrap();
+        }
+        let order = Schedule::new(&material.part, material.layout(recipe));
+        let peak = peak(&config(), kind.elt_size_in_bytes() as u64, recipe, &order).unwrap();
+        (heap.farthest() as f64, (peak.bytes() - peak.small) as f64)
+    }
+
+    /// If this fails, an operation of the model or the loss takes or keeps other tensors than its counterpart here.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_step_takes_what_its_rehearsal_says() {
+        memory::tune_allocator();
+        tch::set_num_threads(1);
+        let all = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+        let mut frozen = lora(0.0, &all);
+        let mut wrong = vec![];
+        frozen.freeze = vec![Selection::freeze("layers 0"), Selection::unfreeze("norms")];
+        for (what, recipe, packing) in [
+            ("lora", lora(0.0, &all), Packing::Off),
+            ("lora with dropout", lora(0.1, &all), Packing::Off),
+            ("lora on two", lora(0.0, &["q_proj", "v_proj"]), Packing::Off),
+            ("packed lora", lora(0.0, &all), Packing::Rows { max_len: 128 }),
+            ("partly frozen lora", frozen, Packing::Off),
+            ("full", recipe(Method::Full), Packing::Off),
+            ("last layer", recipe(Method::LastLayers { count: 1 }), Packing::Off),
+        ] {
+            for kind in [Kind::Float, Kind::BFloat16] {
+                let (measured, planned) = measured_and_planned(kind, &recipe, &rows(packing));
+                let ratio = planned / measured;
+                println!(
+                    "{what} {kind:?}: planned {:.1} MB, measured {:.1} MB",
+                    planned / 1e6,
+                    measured / 1e6
+                );
+                wrong
+                    .extend((!(0.98..1.02).contains(&ratio)).then(|| format!("{what} {kind:?}: {ratio:.3}")));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,521 @@
+//! Tensors without numbers: an operation takes the memory that libtorch's takes, and the graph keeps what autograd keeps.
+//! A step acted out on them (`rehearsal.rs`) says what the real one will take, to within some hundredths.
+//!
+//! What each operation saves and makes on the way is that of libtorch 2.11 on the CPU; where it has no operation of its
+//! own (RMSNorm), that of the operations it is made of.
+
+use crate::torch::heap::{self, Layout};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// What memory is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Weights,
+    Trained,
+    Gradients,
+    Moments,
+    Activations,
+    Logits,
+}
+
+impl Purpose {
+    pub const ALL: [Purpose; 6] = [
+        Purpose::Weights,
+        Purpose::Trained,
+        Purpose::Gradients,
+        Purpose::Moments,
+        Purpose::Activations,
+        Purpose::Logits,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Weights => "weights",
+            Purpose::Trained => "trained",
+            Purpose::Gradients => "gradients",
+            Purpose::Moments => "moments",
+            Purpose::Activations => "activations",
+            Purpose::Logits => "logits",
+        }
+    }
+}
+
+/// Bytes at the moment that took most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peak {
+    /// By purpose, in the order of `Purpose::ALL`.
+    pub parts: [u64; Purpose::ALL.len()],
+    /// Between tensors, where none fitted.
+    pub gaps: u64,
+    /// Of tensors that are too small for the heap of large ones; in `parts` too.
+    pub small: u64,
+}
+
+impl Peak {
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().sum::<u64>() + self.gaps
+    }
+}
+
+/// The memory that a play takes place in.
+#[derive(Clone, Debug, Default)]
+pub struct Stage(Rc<RefCell<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    layout: Layout,
+    /// Tensors that are too small for the heap of large ones.
+    small: u64,
+    now: [u64; Purpose::ALL.len()],
+    peak: Peak,
+    sequence: u64,
+}
+
+impl Stage {
+    pub fn peak(&self) -> Peak {
+        self.0.borrow().peak
+    }
+
+    /// Bytes of all tensors now.
+    pub fn held(&self) -> u64 {
+        self.0.borrow().now.iter().sum()
+    }
+
+    /// A tensor of its own memory; `width` is the bytes of an element.
+    pub fn make(&self, purpose: Purpose, rows: u64, columns: u64, width: u64) -> Shade {
+        let memory = Rc::new(Memory::take(self, purpose, rows * columns * width));
+        Shade { memory, rows, columns, width, node: None }
+    }
+
+    fn next(&self) -> u64 {
+        let mut state = self.0.borrow_mut();
+        state.sequence += 1;
+        state.sequence
+    }
+}
+
+/// Memory that is given back when the last tensor on it goes.
+#[derive(Debug)]
+struct Memory {
+    stage: Stage,
+    bytes: u64,
+    /// Where it lies, if it is large.
+    start: Option<u64>,
+    purpose: Cell<Purpose>,
+}
+
+impl Memory {
+    fn take(stage: &Stage, purpose: Purpose, bytes: u64) -> Memory {
+        let mut state = stage.0.borrow_mut();
+        let start = (bytes >= heap::LEAST).then(|| state.layout.take(bytes));
+        if start.is_none() {
+            state.small += bytes;
+        }
+        state.now[purpose as usize] += bytes;
+        let all = state.layout.end() + state.small;
+        if all > state.peak.bytes() {
+            let parts = state.now;
+            let gaps = all.saturating_sub(parts.iter().sum());
+            state.peak = Peak { parts, gaps, small: state.small };
+        }
+        Memory { stage: stage.clone(), bytes, start, purpose: Cell::new(purpose) }
+    }
+
+    fn is_now_for(&self, purpose: Purpose) {
+        let mut state = self.stage.0.borrow_mut();
+        state.now[self.purpose.replace(purpose) as usize] -= self.bytes;
+        state.now[purpose as usize] += self.bytes;
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let mut state = self.stage.0.borrow_mut();
+        match self.start {
+            Some(start) => state.layout.give(start),
+            None => state.small -= self.bytes,
+        }
+        state.now[self.purpose.get() as usize] -= self.bytes;
+    }
+}
+
+/// A matrix without numbers.
+#[derive(Clone, Debug)]
+pub struct Shade {
+    memory: Rc<Memory>,
+    pub rows: u64,
+    pub columns: u64,
+    /// Bytes of an element.
+    pub width: u64,
+    node: Option<Rc<Node>>,
+}
+
+type Backward = Box<dyn FnOnce(Shade) -> Vec<Option<Shade>>>;
+
+/// How a tensor came to be, or a leaf with its gradient.
+struct Node {
+    sequence: u64,
+    inputs: Vec<Option<Rc<Node>>>,
+    /// From the gradient of the output to those of the inputs; it owns what is saved. A leaf has none.
+    backward: RefCell<Option<Backward>>,
+    gradient: RefCell<Option<Shade>>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node {}", self.sequence)
+    }
+}
+
+impl Shade {
+    /// A leaf that takes a gradient, on this tensor's memory.
+    pub fn leaf(self) -> Shade {
+        let node = Node {
+            sequence: u64::MAX,
+            inputs: vec![],
+            backward: RefCell::default(),
+            gradient: RefCell::default(),
+        };
+        Shade { node: Some(Rc::new(node)), ..self }
+    }
+
+    /// Whether a gradient reaches it.
+    pub fn needs(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// The same memory outside of the graph.
+    pub fn detach(&self) -> Shade {
+        Shade { node: None, ..self.clone() }
+    }
+
+    /// The same memory, seen as other rows.
+    pub fn view(&self, rows: u64, columns: u64) -> Shade {
+        Shade { rows, columns, ..self.clone() }
+    }
+
+    /// A tensor of this width and its own memory.
+    pub fn make(&self, rows: u64, columns: u64) -> Shade {
+        self.make_for(Purpose::Activations, rows, columns, self.width)
+    }
+
+    pub fn make_for(&self, purpose: Purpose, rows: u64, columns: u64, width: u64) -> Shade {
+        self.memory.stage.make(purpose, rows, columns, width)
+    }
+
+    /// A tensor of this size and its own memory.
+    pub fn like(&self) -> Shade {
+        self.make(self.rows, self.columns)
+    }
+
+    /// The gradient of a leaf.
+    pub fn has_gradient(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.gradient.borrow().is_some())
+    }
+
+    /// Adds to the gradient of a leaf: the first one stays, others are added into it.
+    pub fn accumulate(&self, gradient: Shade) {
+        if let Some(node) = &self.node {
+            node.accumulate(gradient);
+        }
+    }
+
+    pub fn clear_gradient(&self) {
+        if let Some(node) = &self.node {
+            node.gradient.take();
+        }
+    }
+
+    /// `output` as what `backward` leads back from, if a gradient reaches one of the inputs.
+    fn derived(
+        self,
+        inputs: &[&Shade],
+        backward: impl FnOnce(Shade) -> Vec<Option<Shade>> + 'static,
+    ) -> Shade {
+        if !inputs.iter().any(|input| input.needs()) {
+            return self.detach();
+        }
+        let node = Node {
+            sequence: self.memory.stage.next(),
+            inputs: inputs.iter().map(|input| input.node.clone()).collect(),
+            backward: RefCell::new(Some(Box::new(backward))),
+            gradient: RefCell::default(),
+        };
+        Shade { node: Some(Rc::new(node)), ..self }
+    }
+
+    // ---- operations ---------------------------------------------------------------------------------------------
+
+    /// In elements of another width; the same tensor if it has that already.
+    pub fn cast(&self, width: u64) -> Shade {
+        self.cast_for(Purpose::Activations, width)
+    }
+
+    /// The same, for another purpose.
+    pub fn cast_for(&self, purpose: Purpose, width: u64) -> Shade {
+        if width == self.width {
+            return self.clone();
+        }
+        let (back, out) = (self.width, self.make_for(purpose, self.rows, self.columns, width));
+        out.derived(&[self], move |gradient| vec![Some(gradient.cast(back))])
+    }
+
+    /// `x · weightᵀ`, for a weight `[out, in]`.
+    pub fn mm(&self, weight: &Shade) -> Shade {
+        let (saved_x, saved_weight) = self.saved_by_product(weight);
+        let (x, w) = ((self.rows, self.columns), (weight.rows, weight.columns));
+        self.make(self.rows, weight.rows).derived(&[self, weight], move |gradient| {
+            let for_weight = saved_x.as_ref().map(|_| gradient.make(w.0, w.1));
+            vec![saved_weight.as_ref().map(|_| gradient.make(x.0, x.1)), for_weight]
+        })
+    }
+
+    /// `self + x · weightᵀ`.
+    pub fn addmm(&self, x: &Shade, weight: &Shade) -> Shade {
+        self.add_product(x.make(x.rows, weight.rows), x, weight)
+    }
+
+    /// The same into the memory of `self`.
+    pub fn addmm_in_place(&self, x: &Shade, weight: &Shade) -> Shade {
+        self.add_product(self.detach(), x, weight)
+    }
+
+    fn add_product(&self, out: Shade, x: &Shade, weight: &Shade) -> Shade {
+        let (saved_x, saved_weight) = x.saved_by_product(weight);
+        let (n, w) = ((x.rows, x.columns), (weight.rows, weight.columns));
+        out.derived(&[self, x, weight], move |gradient| {
+            let for_x = saved_weight.as_ref().map(|_| gradient.make(n.0, n.1));
+            let for_weight = saved_x.as_ref().map(|_| gradient.make(w.0, w.1));
+            vec![Some(gradient), for_x, for_weight]
+        })
+    }
+
+    /// Each factor is kept for the gradient of the other.
+    fn saved_by_product(&self, weight: &Shade) -> (Option<Shade>, Option<Shade>) {
+        (weight.needs().then(|| self.detach()), self.needs().then(|| weight.detach()))
+    }
+
+    pub fn scale(&self) -> Shade {
+        self.like().derived(&[self], |gradient| vec![Some(gradient.like())])
+    }
+
+    /// A sum with something that takes no gradient.
+    pub fn plus(&self) -> Shade {
+        self.like().derived(&[self], |gradient| vec![Some(gradient)])
+    }
+
+    pub fn mul(&self, other: &Shade) -> Shade {
+        let (saved, saved_other) = self.saved_by_product(other);
+        self.like().derived(&[self, other], move |gradient| {
+            let for_other = saved.as_ref().map(|_| gradient.like());
+            vec![saved_other.as_ref().map(|_| gradient.like()), for_other]
+        })
+    }
+
+    pub fn silu(&self) -> Shade {
+        let saved = self.detach();
+        self.like().derived(&[self], move |gradient| {
+            let made = gradient.like();
+            drop((gradient, saved));
+            vec![Some(made)]
+        })
+    }
+
+    /// Zeroes a share: the mask is drawn as whole numbers first.
+    pub fn drop_out(&self) -> Shade {
+        let mask = self.like();
+        drop(self.make_for(Purpose::Activations, self.rows, self.columns, 4));
+        self.mul(&mask)
+    }
+
+    /// RMSNorm in fp32, out of its parts: square, mean, root, two products.
+    pub fn rms_norm(&self, weight: &Shade) -> Shade {
+        let root = {
+            let _square = self.like();
+            let _mean = self.make(self.rows, 1);
+            self.make(self.rows, 1)
+        };
+        let scaled = self.like();
+        let out = scaled.like();
+        let saved_x = self.needs().then(|| (self.detach(), root));
+        let saved_scaled = weight.needs().then_some(scaled);
+        out.derived(&[self, weight], move |gradient| {
+            let product = saved_scaled.as_ref().map(|scaled| scaled.like());
+            let for_weight = saved_scaled.as_ref().map(|scaled| scaled.make(1, scaled.columns));
+            let Some((x, _root)) = saved_x else { return vec![None, for_weight] };
+            let of_scaled = gradient.like();
+            drop((product, gradient, saved_scaled));
+            let (of_root, for_x) = (of_scaled.like(), of_scaled.like());
+            drop((of_root, of_scaled));
+            let spread = x.like();
+            let (same, doubled, made) = (x.like(), x.like(), x.like());
+            drop((doubled, same, spread, made));
+            vec![Some(for_x), for_weight]
+        })
+    }
+
+    /// Turns the halves of each head, in fp32; the cosines and sines are held elsewhere.
+    pub fn rotate(&self) -> Shade {
+        let wide = self.cast(4);
+        let half = |of: &Shade| of.make(of.rows, of.columns / 2);
+        let (x, width) = (wide.detach(), self.width);
+        let turned = {
+            let turn = || {
+                let (_one, _other) = (half(&x), half(&x));
+                half(&x)
+            };
+            let (_first, _second) = (turn(), turn());
+            let joined = x.like();
+            joined.cast(width)
+        };
+        drop(x);
+        drop(wide);
+        turned.derived(&[self], move |gradient| {
+            let gradient = gradient.cast(4);
+            let (one, other) = (half(&gradient), half(&gradient));
+            drop((half(&gradient), half(&gradient)));
+            drop(half(&gradient));
+            let joined = gradient.like();
+            drop((gradient, one, other));
+            vec![Some(joined.cast(width))]
+        })
+    }
+
+    /// Attention that never makes all scores: it keeps what goes in, what comes out, and one number a query.
+    pub fn attend(&self, keys: &Shade, values: &Shade, heads: u64) -> Shade {
+        let out = self.like();
+        let sums = self.make_for(Purpose::Activations, self.rows, heads, 4);
+        let saved = [self, keys, values, &out].map(Shade::detach);
+        out.derived(&[self, keys, values], move |gradient| {
+            let [q, k, v, _] = &saved;
+            let made = [q, k, v].map(|x| Some(x.like()));
+            drop((gradient, sums));
+            made.into()
+        })
+    }
+
+    /// A stretch of the rows, looked at where it lies; its gradient stands among zeros.
+    pub fn narrow(&self, rows: u64) -> Shade {
+        let (all, columns) = (self.rows, self.columns);
+        self.view(rows, columns)
+            .detach()
+            .derived(&[self], move |gradient| vec![Some(gradient.make(all, columns))])
+    }
+
+    /// Tensors one below the other; a gradient is looked at where it lies.
+    pub fn join(parts: &[Shade]) -> Shade {
+        let rows = parts.iter().map(|part| part.rows).sum();
+        let inputs: Vec<&Shade> = parts.iter().collect();
+        let sizes: Vec<u64> = parts.iter().map(|part| part.rows).collect();
+        parts[0].make(rows, parts[0].columns).derived(&inputs, move |gradient| {
+            sizes.iter().map(|rows| Some(gradient.view(*rows, gradient.columns))).collect()
+        })
+    }
+
+    /// The same in other strides.
+    pub fn contiguous(&self) -> Shade {
+        self.like().derived(&[self], |gradient| vec![Some(gradient)])
+    }
+
+    /// Rows of a table, or some rows of a matrix; the gradient has the size of the whole.
+    pub fn select(&self, rows: u64) -> Shade {
+        let (all, columns) = (self.rows, self.columns);
+        self.make(rows, columns).derived(&[self], move |gradient| vec![Some(gradient.make(all, columns))])
+    }
+
+    /// Backward from here with this gradient: the latest operation first, as libtorch does.
+    pub fn backward(&self, gradient: Shade) {
+        let Some(root) = &self.node else { return };
+        let mut ready = BTreeMap::from([(root.sequence, (Rc::clone(root), gradient))]);
+        while let Some((_, (node, gradient))) = ready.pop_last() {
+            let Some(backward) = node.backward.take() else { continue };
+            let gradients = backward(gradient);
+            for (input, gradient) in node.inputs.iter().zip(gradients) {
+                let (Some(input), Some(gradient)) = (input, gradient) else { continue };
+                if input.inputs.is_empty() {
+                    input.accumulate(gradient);
+                } else {
+                    // One that is there already takes the other in.
+                    ready.entry(input.sequence).or_insert_with(|| (Rc::clone(input), gradient));
+                }
+            }
+        }
+    }
+}
+
+impl Node {
+    fn accumulate(&self, gradient: Shade) {
+        let mut held = self.gradient.borrow_mut();
+        if held.is_none() {
+            gradient.memory.is_now_for(Purpose::Gradients);
+            *held = Some(gradient);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u64 = 1024;
+
+    /// 256 KiB.
+    fn matrix(stage: &Stage) -> Shade {
+        stage.make(Purpose::Activations, 256, 256, 4)
+    }
+
+    #[test]
+    fn what_no_gradient_reaches_is_not_kept() {
+        let stage = Stage::default();
+        let (x, weight) = (matrix(&stage), matrix(&stage));
+        let out = x.mm(&weight).silu().scale();
+        assert!(!out.needs());
+        drop(x);
+        assert_eq!(stage.held(), 512 * KIB);
+    }
+
+    #[test]
+    fn a_product_keeps_what_the_other_factor_needs() {
+        let stage = Stage::default();
+        let (x, frozen, trained) = (matrix(&stage), matrix(&stage), matrix(&stage).leaf());
+        let low = x.mm(&trained);
+        drop(x);
+        assert_eq!(stage.held(), 4 * 256 * KIB, "the input of a trained weight is kept");
+        let out = low.mm(&frozen);
+        drop(low);
+        assert_eq!(stage.held(), 4 * 256 * KIB, "that of a frozen one is not");
+        out.backward(out.like());
+        drop(out);
+        assert!(trained.has_gradient());
+        assert_eq!(stage.held(), 3 * 256 * KIB, "two weights and a gradient are left");
+        trained.clear_gradient();
+        assert_eq!(stage.held(), 2 * 256 * KIB);
+    }
+
+    #[test]
+    fn gradients_of_a_tensor_that_is_used_twice_become_one() {
+        let stage = Stage::default();
+        let leaf = matrix(&stage).leaf();
+        let out = leaf.mul(&leaf);
+        out.backward(out.like());
+        drop(out);
+        assert_eq!(stage.held(), 2 * 256 * KIB);
+    }
+
+    #[test]
+    fn the_peak_says_what_it_was_for() {
+        let stage = Stage::default();
+        let held = stage.make(Purpose::Weights, 256, 256, 4);
+        let first = matrix(&stage);
+        let between = matrix(&stage);
+        drop(first);
+        let large = stage.make(Purpose::Logits, 512, 256, 4); // does not fit the gap
+        drop((held, between, large));
+        let peak = stage.peak();
+        assert_eq!(peak.parts[Purpose::Weights as usize], 256 * KIB);
+        assert_eq!((peak.parts[Purpose::Logits as usize], peak.gaps), (512 * KIB, 256 * KIB));
+        assert_eq!((peak.bytes(), stage.held()), (1280 * KIB, 0));
+    }
+}
