@@ -22,6 +22,7 @@ use crate::torch::processor::Processor;
 use crate::train::checkpoint::Origin;
 use crate::train::error::TrainError;
 use crate::train::material::Material;
+use crate::train::plan::SNAPSHOT_EVERY_STEP;
 use crate::train::recipe::Method;
 use crate::train::trainer::Trainer;
 use crate::units::{counted, grouped};
@@ -119,7 +120,7 @@ impl Run {
             saved: Due::now(),
             evaluated: Due::now(),
         };
-        run.hold_beginning();
+        run.hold_start();
         run.say_plan(out);
         session.take_up(&mut run, out)?;
         Ok(run)
@@ -159,11 +160,11 @@ impl Run {
         }
     }
 
-    /// The beginning of a large run is made anew from its base when it is asked for, unless its adapter is a folder.
-    fn hold_beginning(&mut self) {
-        const SMALL: u64 = 64 << 20;
+    /// Holds the place a statement begins at, which `undo` goes back to. The beginning of a large run is made anew from
+    /// its base instead, unless its adapter is a folder.
+    pub(in crate::session) fn hold_start(&mut self) {
         let continued = matches!(self.trainer.recipe().method, Method::Lora { from: Some(_), .. });
-        if continued || self.trainer.bytes() <= SMALL {
+        if self.lineage.step() > 0 || continued || self.trainer.bytes() <= SNAPSHOT_EVERY_STEP {
             self.hold();
         }
     }

@@ -139,7 +139,7 @@ impl Run {
             out.note(format!("{verb} {}: nothing changes; it is so already", self.name()));
             return Ok(());
         }
-        self.hold();
+        self.hold_start();
         self.trainer.amend(recipe).map_err(|error| self.not_amended(&error))?;
         let text = differences(self.settings(), &settings);
         let recipe = self.trainer.recipe().clone();

@@ -71,7 +71,7 @@ impl Run {
     /// Trains towards the goal; whether a step was taken. Whatever happens, the run is at its last whole step after it.
     pub fn train(&mut self, goal: &Goal, out: &mut Out) -> Result<bool, Diagnostic> {
         let before = self.lineage.clone();
-        self.hold();
+        self.hold_start();
         let result = self.towards(goal, out);
         self.did("step", before);
         result

@@ -182,11 +182,12 @@ pub const SNAPSHOT_EVERY_STEP: u64 = 64 << 20;
 /// Small states are many before they are large: going through more of them would take longer than taking steps again.
 pub const MOST_SNAPSHOTS: u64 = 1024;
 
-/// How many snapshots of this size are held at most: the beginning and one after every step, after every other step
-/// where they are twice as large as a step's may be, and so on, within the budget.
+/// How many snapshots of this size are held at most: the beginning and one after every step; larger ones after every
+/// other step, and so on, without the beginning, which is made anew from the base; all within the budget.
 fn snapshots(bytes: u64, budget: u64, steps: u64) -> u64 {
     let every = bytes.div_ceil(SNAPSHOT_EVERY_STEP).max(1);
-    (budget / bytes.max(1)).min(steps / every + 1).min(MOST_SNAPSHOTS)
+    let beginning = u64::from(every == 1);
+    (budget / bytes.max(1)).min(steps / every + beginning).min(MOST_SNAPSHOTS)
 }
 
 /// Names and shapes of the tensors that a recipe trains.
@@ -457,7 +458,7 @@ mod tests {
         assert_eq!(planned(one * 2 + 1).snapshot, (one, 2));
         assert_eq!(planned(u64::MAX).snapshot, (one, 6), "five steps, and the state before them");
         assert_eq!(planned(one * 2).peak_bytes(), planned(0).peak_bytes() + 2 * one);
-        assert_eq!(snapshots(200 << 20, u64::MAX, 11), 3, "a large one after every fourth step");
+        assert_eq!(snapshots(200 << 20, u64::MAX, 11), 2, "a large one after every fourth step");
     }
 
     #[test]
