@@ -148,9 +148,7 @@ impl Interpreter {
             Err(match message::of_panic(&*panic) {
                 Some(error) => Diagnostic::error(codes::TORCH, error.to_string())
                     .note("the session is as it was before this statement"),
-                None => Diagnostic::error(codes::INTERNAL, "ltune itself failed")
-                    .note("the session is as it was before this statement")
-                    .note("please report this, with what `RUST_BACKTRACE=1` shows"),
+                None => internal(),
             })
         })
     }
@@ -321,9 +319,15 @@ impl Checker<'_> {
         names: Vec<String>,
         check: impl FnOnce(&mut Checking) -> Option<Box<dyn Action>>,
     ) {
+        if self.is_unsound(span) {
+            return;
+        }
         let before = self.diagnostics.len();
         let mut checking = Checking { outline: &mut self.outline, span, diagnostics: &mut self.diagnostics };
-        let action = check(&mut checking);
+        let action = catch_unwind(AssertUnwindSafe(|| check(&mut checking))).unwrap_or_else(|_| {
+            self.diagnostics.push(internal());
+            None
+        });
         // An error that named no place belongs to the statement.
         for diagnostic in &mut self.diagnostics[before..] {
             if diagnostic.labels.is_empty() {
@@ -331,6 +335,15 @@ impl Checker<'_> {
             }
         }
         self.checked.extend(action.map(|action| Checked { action, span, text, role, names }));
+    }
+
+    /// Whether something was wrong inside of a statement already: what it lacks may have stood there.
+    fn is_unsound(&self, statement: Span) -> bool {
+        let inside = |span: Span| {
+            span.source == statement.source && span.start >= statement.start && span.end <= statement.end
+        };
+        let errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+        errors.flat_map(|diagnostic| &diagnostic.labels).any(|label| inside(label.span))
     }
 
     fn find(
@@ -535,6 +548,12 @@ impl Action for Bind {
         session.outline.define_variable(&self.name, self.value.clone());
         Ok(())
     }
+}
+
+fn internal() -> Diagnostic {
+    Diagnostic::error(codes::INTERNAL, "ltune itself failed")
+        .note("the session is as it was before this statement")
+        .note("please report this, with what `RUST_BACKTRACE=1` shows")
 }
 
 fn placed(diagnostic: Diagnostic, span: Span) -> Diagnostic {

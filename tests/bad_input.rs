@@ -2,6 +2,8 @@
 //! half-written.
 
 use crate::program::{Folder, Ran, fixture};
+use ltune::events::{Event, Out, Sink, Sources};
+use ltune::interpreter::{Interpreter, Unit};
 use std::path::Path;
 
 /// The program said what is wrong, in its own words, and ended by itself.
@@ -208,4 +210,36 @@ fn a_model_larger_than_the_memory_is_refused_before_it_takes_it() {
     let folder = Folder::new();
     let script = "model m { init = random { width = 16384; layers = 2000 } }\ngenerate m \"x\"";
     refused(&folder.ltune_with(&["-"], script), &["L0208", "is free"]);
+}
+
+#[test]
+fn a_script_with_any_line_lost_doubled_or_cut_is_refused_or_read_and_never_crashes() {
+    struct Crashes;
+    impl Sink for Crashes {
+        fn accept(&mut self, event: &Event, _sources: &Sources) {
+            if let Event::Diagnostic(found) = event {
+                assert!(found.code != "L0507" && found.code != "L0207", "{found:?}");
+            }
+        }
+    }
+    let check = |text: String| {
+        let unit = Unit { name: "script".into(), text: text.clone(), folder: "".into() };
+        let mut interpreter = Interpreter::new(Out::new(Box::new(Crashes)));
+        let checked =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| interpreter.check(vec![unit])));
+        assert!(checked.is_ok(), "{text}");
+    };
+    for name in ["quickstart.ltune", "time-travel.ltune"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
+        let script = std::fs::read_to_string(path).expect("the script is there");
+        let lines: Vec<&str> = script.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let with = |put: &[&str]| [&lines[..index], put, &lines[index + 1..]].concat().join("\n");
+            check(with(&[]));
+            check(with(&[line, line]));
+            let half = line.char_indices().nth(line.chars().count() / 2).map_or(0, |(at, _)| at);
+            check(with(&[&line[..half]]));
+            check(with(&[&line[half..]]));
+        }
+    }
 }
