@@ -157,15 +157,10 @@ impl Terminal {
     }
 
     /// The window is closed.
-    pub fn close(self) -> ExitStatus {
-        let Terminal { mut child, keyboard, seen } = self;
+    pub fn close(mut self) -> ExitStatus {
         // The reader's copy of the handle keeps the terminal open: hang up by hand, as the kernel would.
-        let id = child.id().to_string();
-        let status = std::process::Command::new("kill").args(["-HUP", &id]).status();
-        assert!(status.is_ok_and(|status| status.success()));
-        let status = ended(&mut child, &seen);
-        drop(keyboard);
-        status
+        self.signal("-HUP");
+        ended(&mut self.child, &self.seen)
     }
 
     /// Waits until the program ends; its exit code.

@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(told("tune b { schedule = lin"), ("ear".into(), "a straight line down".into()));
         assert_eq!(note("tune b { lr"), "peak learning rate");
         assert_eq!(told("ste"), ("p".into(), "[run] [count]  takes optimizer steps".into()));
-        assert_eq!(told("s"), Default::default());
+        assert_eq!(told("s"), <_ as std::default::Default>::default());
     }
 
     #[test]
