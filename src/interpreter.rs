@@ -74,8 +74,11 @@ pub struct Interpreter {
     /// The number of the cell that is run next; then a value at its end is shown. None for scripts.
     pub cell: Option<u64>,
     /// Told of the session after each statement: a front end that answers while a cell runs keeps its picture of it.
-    pub after: Option<Box<dyn FnMut(&Session)>>,
+    pub after: Option<After>,
 }
+
+/// What is done with the session once a statement has run.
+pub type After = Box<dyn FnMut(&Session)>;
 
 /// A statement that has passed its check.
 struct Checked {
