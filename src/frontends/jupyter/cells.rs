@@ -208,7 +208,7 @@ fn waiting(jobs: &Receiver<Job>) -> (Vec<JupyterMessage>, Next) {
     let mut waiting = vec![];
     while let Ok(job) = jobs.recv_timeout(TOGETHER) {
         match job {
-            Job::Execute(message) => waiting.push(message),
+            Job::Execute(message) => waiting.push(*message),
             Job::Leave => return (waiting, Next::Leave),
         }
     }

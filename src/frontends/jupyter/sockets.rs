@@ -31,7 +31,7 @@ pub enum Outgoing {
 
 /// What the interpreter is to do.
 pub enum Job {
-    Execute(JupyterMessage),
+    Execute(Box<JupyterMessage>),
     Leave,
 }
 
@@ -137,7 +137,7 @@ async fn listen(mut shell: RouterRecvConnection, outbox: &Outbox, jobs: &Sender<
     loop {
         let message = next(&mut shell).await;
         if matches!(message.content, JupyterMessageContent::ExecuteRequest(_)) {
-            let _ = jobs.send(Job::Execute(message));
+            let _ = jobs.send(Job::Execute(Box::new(message)));
             continue;
         }
         outbox.busy(&message);
