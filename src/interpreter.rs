@@ -74,7 +74,12 @@ pub struct Interpreter {
     pub assignments: Vec<Assignment>,
     /// The number of the cell that is run next; then a value at its end is shown. None for scripts.
     pub cell: Option<u64>,
+    /// Told of the session after each statement: a front end that answers while a cell runs keeps its picture of it.
+    pub after: Option<After>,
 }
+
+/// What is done with the session once a statement has run.
+pub type After = Box<dyn FnMut(&Session)>;
 
 /// A statement that has passed its check.
 struct Checked {
@@ -91,7 +96,7 @@ impl Interpreter {
     pub fn new(out: Out) -> Interpreter {
         let mut session = Session::default();
         session.settle = Some(statements::set::settle);
-        Interpreter { session, out, keep_going: false, assignments: vec![], cell: None }
+        Interpreter { session, out, keep_going: false, assignments: vec![], cell: None, after: None }
     }
 
     pub fn into_out(self) -> Out {
@@ -110,6 +115,9 @@ impl Interpreter {
         self.session.rounds.clear();
         for statement in checked {
             let result = self.run_logged(&statement);
+            if let Some(after) = &mut self.after {
+                after(&self.session);
+            }
             if self.out.cancel.stop() {
                 if let Err(diagnostic) = result {
                     self.out.diagnostic(placed(diagnostic, statement.span));

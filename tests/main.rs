@@ -6,6 +6,8 @@ mod contract;
 mod exactness;
 mod forks;
 mod golden;
+#[cfg(feature = "jupyter")]
+mod kernel;
 mod look;
 mod looking;
 mod peers;

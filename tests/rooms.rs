@@ -77,10 +77,10 @@ fn every_room_stands_in_the_plan() {
 }
 
 #[test]
-fn unsafe_code_lives_in_torch_and_files_only() {
+fn unsafe_code_lives_in_torch_and_files_and_the_capture_of_streams_only() {
     for (room, _) in MAY_KNOW.iter().filter(|(room, _)| !["torch", "files"].contains(room)) {
-        for path in files_of(room) {
-            let text = std::fs::read_to_string(&path).expect("sources can be read");
+        for path in files_of(room).iter().filter(|path| !path.ends_with("frontends/jupyter/capture.rs")) {
+            let text = std::fs::read_to_string(path).expect("sources can be read");
             assert!(
                 !text.contains("unsafe {") && !text.contains("unsafe fn"),
                 "{} is unsafe",

@@ -91,6 +91,9 @@ enum Command {
     },
     /// Say what ltune runs on: versions, libtorch, devices, threads, cache
     Doctor,
+    /// Serve notebooks, or install the kernel for Jupyter
+    #[cfg(feature = "jupyter")]
+    Kernel(crate::frontends::jupyter::command::KernelArguments),
     /// Explain a diagnostic code
     Explain {
         #[arg(value_name = "CODE")]
@@ -114,6 +117,11 @@ impl CommandLine {
                 let mut out = options.out();
                 doctor::report(&mut out);
                 0
+            }
+            #[cfg(feature = "jupyter")]
+            Some(Command::Kernel(arguments)) => {
+                let mut out = options.out();
+                succeeded(arguments.execute(&mut out), &mut out)
             }
             Some(Command::Explain { code }) => explain(code, options),
         })

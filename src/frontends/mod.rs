@@ -5,6 +5,8 @@ pub mod color;
 pub mod command_line;
 pub mod doctor;
 pub mod json;
+#[cfg(feature = "jupyter")]
+pub mod jupyter;
 pub mod lines;
 pub mod outlet;
 pub mod progress;

@@ -148,6 +148,8 @@ pub const USAGE: &str = "L0506";
 pub const INTERNAL: &str = "L0507";
 pub const UNKNOWN_COMMAND: &str = "L0520";
 pub const EDITOR: &str = "L0521";
+pub const KERNEL: &str = "L0530";
+pub const KERNEL_INSTALL: &str = "L0531";
 
 /// Every code of the tool, in order.
 pub const TABLE: &[Code] = &[
@@ -830,6 +832,20 @@ pub const TABLE: &[Code] = &[
         explanation: "`:edit` opens a cell in the program that `$VISUAL` or `$EDITOR` names, or in `vi`. It could not be \
                       started, or it ended with an error; the cell is as it was.",
         example: "# EDITOR=nano ltune",
+    },
+    Code {
+        code: KERNEL,
+        title: "the kernel cannot serve",
+        explanation: "Jupyter starts `ltune kernel --connection-file FILE` and writes into that file which ports to use. \
+                      It could not be read, or a port is taken. By hand: `jupyter console --kernel ltune`.",
+        example: "# ltune kernel install --user",
+    },
+    Code {
+        code: KERNEL_INSTALL,
+        title: "the kernel was not installed",
+        explanation: "The folder that Jupyter looks in could not be found or written. `--user` installs for you alone, \
+                      `--sys-prefix` into the active Python environment, `--prefix P` into `P/share/jupyter`.",
+        example: "# ltune kernel install --sys-prefix",
     },
 ];
 
