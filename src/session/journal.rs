@@ -259,7 +259,9 @@ impl Living {
         let there = end.first(self.needed(parent).max(1));
         let root = there.shared(made).shared(needed);
         let (_, written_at) = &logged.named[0];
-        if *needed == *made && *written_at == there && root.leads_to(made) {
+        // A place that the parent had left by then, ahead of it or on another way, is not there when this is done again.
+        let is_on_its_way = root.step() == made.step();
+        if *needed == *made && *written_at == there && is_on_its_way && root.leads_to(made) {
             self.backwards.push(logged.text.clone());
             return;
         }

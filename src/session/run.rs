@@ -217,6 +217,7 @@ pub fn snapshot_budget(settings: &Settings) -> u64 {
 pub fn train_error(run: &str, error: &TrainError) -> Diagnostic {
     let code = match error {
         TrainError::NotFinite { .. } => codes::NOT_FINITE,
+        TrainError::PatternChangesNothing { .. } => codes::NO_EFFECT,
         _ => codes::TRAINING,
     };
     Diagnostic::error(code, format!("run `{run}`: {}", sentence(error)))

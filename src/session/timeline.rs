@@ -12,6 +12,7 @@ use crate::session::training::time_left;
 use crate::train::error::TrainError;
 use crate::train::metrics::Entry;
 use crate::train::recipe::Recipe;
+use crate::train::selection::selection_mistake;
 use crate::train::trainer::Trainer;
 use crate::units::counted;
 use std::rc::Rc;
@@ -138,6 +139,10 @@ impl Run {
         if recipe == *self.trainer.recipe() && same_budget {
             out.note(format!("{verb} {}: nothing changes; it is so already", self.name()));
             return Ok(());
+        }
+        // Statements after one that failed may freeze what is frozen; in a journal that would be refused.
+        if let Some(error) = selection_mistake(&self.base.config, &recipe) {
+            return Err(self.not_amended(&error));
         }
         self.hold_start();
         self.trainer.amend(recipe).map_err(|error| self.not_amended(&error))?;
