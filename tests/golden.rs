@@ -100,8 +100,11 @@ impl Section<'_> {
     }
 }
 
-/// The line without what differs between two runs: times, rates and free memory.
+/// The line without what differs between two runs or two machines: times, rates, free memory, the processor.
 fn steady(line: &str) -> String {
+    if line.starts_with("# recorded with") {
+        return "# recorded with <machine>".to_string();
+    }
     let words: Vec<&str> = line.split(' ').collect();
     let mut out = vec![];
     let mut index = 0;

@@ -4,7 +4,7 @@ use crate::files::hash;
 use crate::model::ModelError;
 use crate::model::config::Config;
 use crate::torch::frozen::Frozen;
-use crate::torch::{random, raw};
+use crate::torch::{processor, random, raw};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -14,8 +14,10 @@ use tch::{Device, Kind, Tensor};
 #[derive(Debug)]
 pub struct Base {
     pub config: Config,
-    /// Of the matrices, and so of the products; norms are always fp32.
+    /// Of the matrices as they are held; norms are always fp32.
     pub dtype: Kind,
+    /// Of activations and products: `dtype`, or fp32 on a processor that multiplies that faster.
+    pub compute: Kind,
     pub device: Device,
     pub origin: Origin,
     weights: Frozen,
@@ -57,7 +59,9 @@ impl Base {
             let tensor = tensor.f_to_device(device)?.f_to_kind(kind_of(&name, dtype))?;
             weights.insert(name, tensor.f_contiguous()?);
         }
-        Ok(Base { config, dtype, device, origin, weights: Frozen::new(weights), hash: OnceLock::new() })
+        let weights = Frozen::new(weights);
+        let compute = compute_kind(dtype, device);
+        Ok(Base { config, dtype, compute, device, origin, weights, hash: OnceLock::new() })
     }
 
     /// Random weights as transformers draws them: normal matrices, norms of one, biases of zero. The same seed gives
@@ -104,6 +108,12 @@ impl Base {
         let made = self.origin.hash(&self.config, self.dtype)?;
         Ok(self.hash.get_or_init(|| made).clone())
     }
+}
+
+/// The kind in which a model of this dtype computes on the device.
+pub fn compute_kind(dtype: Kind, device: Device) -> Kind {
+    let is_slow = device == Device::Cpu && dtype == Kind::BFloat16 && !processor::multiplies_bf16();
+    if is_slow { Kind::Float } else { dtype }
 }
 
 impl Origin {

@@ -5,11 +5,13 @@ use crate::model::attention::Attention;
 use crate::model::base::Base;
 use crate::model::cache::KvCache;
 use crate::model::config::module_name;
-use crate::model::lora;
+use crate::model::lora::{self, LoraSettings};
+use crate::model::operations;
 use crate::model::rope::Rotation;
 use crate::model::trainables::Trainables;
+use crate::torch::kernels::Linear;
 use crate::torch::random;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// A model as it computes: frozen weights with a run's tensors and adapters over them.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +67,7 @@ fn whole(documents: Vec<Vec<usize>>, attended: &[usize]) -> Vec<Vec<usize>> {
 }
 
 impl Policy<'_> {
-    /// Hidden states after the final norm, `[b, t, d]` in the model's dtype. With a seed, dropout is on.
+    /// Hidden states after the final norm, `[b, t, d]` in the kind it computes in. With a seed, dropout is on.
     pub fn hidden(&self, inputs: &Inputs, dropout: Option<DropoutSeed>) -> Tensor {
         let (config, device) = (&self.base.config, self.base.device);
         if inputs.documents.is_empty() {
@@ -79,15 +81,20 @@ impl Policy<'_> {
         self.blocks(&inputs.input_ids, &rotation, &mut Attention::Documents(&inputs.documents), dropout)
     }
 
-    /// Logits of hidden states `[.., d]` → `[.., v]`, in the model's dtype.
+    /// Logits of hidden states `[.., d]` → `[.., v]`, in the kind of the hidden states.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.matmul(&self.weight(self.base.config.head_name()).tr())
+        hidden.matmul(&self.head().tr())
     }
 
-    /// A weight as products take it: the run's own if it trains it, in the model's dtype.
+    /// The output head `[v, d]`, in the kind that the model computes in.
+    pub fn head(&self) -> Tensor {
+        self.weight(self.base.config.head_name()).to_kind(self.base.compute)
+    }
+
+    /// A weight as products take it: the run's own if it trains it, else that of the base, as it is held.
     pub fn weight(&self, name: &str) -> Tensor {
         match self.trainables.and_then(|trainables| trainables.get(name)) {
-            Some(own) => own.to_kind(self.base.dtype),
+            Some(own) => own.to_kind(self.base.compute),
             None => {
                 self.base.get(name).expect("the base holds every tensor of its configuration").shallow_clone()
             }
@@ -110,15 +117,17 @@ impl Policy<'_> {
         let (b, t) = input_ids.size2().expect("ids have two axes");
         let config = &self.base.config;
         let table_vd = self.weight("model.embed_tokens.weight");
-        let mut x_nd = Tensor::embedding(&table_vd, &input_ids.reshape([b * t]), -1, false, false);
+        let mut x_nd = Tensor::embedding(&table_vd, &input_ids.reshape([b * t]), -1, false, false)
+            .to_kind(self.base.compute);
         for layer in 0..config.num_hidden_layers {
             let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.input_layernorm.weight"));
             let mixed_nd = self.mix(&normed_nd, (b, t), layer, rotation, attention, dropout);
-            x_nd = self.linear(&mixed_nd, &module_name(layer, "o_proj"), Some(&x_nd), dropout);
+            [x_nd] = self.linears(&mixed_nd, layer, ["o_proj"], Some(&x_nd), dropout);
             let normed_nd =
                 self.norm(&x_nd, &format!("model.layers.{layer}.post_attention_layernorm.weight"));
-            let gated_nf = self.gate(&normed_nd, layer, dropout);
-            x_nd = self.linear(&gated_nf, &module_name(layer, "down_proj"), Some(&x_nd), dropout);
+            let [gate_nf, up_nf] = self.linears(&normed_nd, layer, ["gate_proj", "up_proj"], None, dropout);
+            let gated_nf = operations::swiglu(&gate_nf, &up_nf);
+            [x_nd] = self.linears(&gated_nf, layer, ["down_proj"], Some(&x_nd), dropout);
         }
         self.norm(&x_nd, "model.norm.weight").view([b, t, config.hidden_size])
     }
@@ -134,72 +143,73 @@ impl Policy<'_> {
         dropout: Option<DropoutSeed>,
     ) -> Tensor {
         let config = &self.base.config;
-        let heads = |module: &str, count: i64| {
-            self.linear(x_nd, &module_name(layer, module), None, dropout).view([b, t, count, config.head_dim])
-        };
-        let q_bthk = rotation.apply(&heads("q_proj", config.num_attention_heads));
-        let k_btgk = rotation.apply(&heads("k_proj", config.num_key_value_heads));
-        let v_btgk = heads("v_proj", config.num_key_value_heads);
+        let [q, k, v] = self.linears(x_nd, layer, ["q_proj", "k_proj", "v_proj"], None, dropout);
+        let heads = |x: Tensor, count: i64| x.view([b, t, count, config.head_dim]);
+        let q_bthk = rotation.apply(&heads(q, config.num_attention_heads));
+        let k_btgk = rotation.apply(&heads(k, config.num_key_value_heads));
+        let v_btgk = heads(v, config.num_key_value_heads);
         let out_bthk = attention.attend(layer as usize, &q_bthk, &k_btgk, &v_btgk);
         out_bthk.reshape([b * t, config.num_attention_heads * config.head_dim])
     }
 
-    /// SwiGLU without its output product: `[n, d]` → `[n, f]` (Shazeer, 2020).
-    fn gate(&self, x_nd: &Tensor, layer: i64, dropout: Option<DropoutSeed>) -> Tensor {
-        let gate_nf = self.linear(x_nd, &module_name(layer, "gate_proj"), None, dropout);
-        let up_nf = self.linear(x_nd, &module_name(layer, "up_proj"), None, dropout);
-        gate_nf.silu() * up_nf
-    }
-
-    /// RMSNorm (Zhang and Sennrich, 2019), computed in fp32, given back in the kind of `x`.
     fn norm(&self, x_nd: &Tensor, name: &str) -> Tensor {
         let own = self.trainables.and_then(|trainables| trainables.get(name));
         let weight_d =
             own.or_else(|| self.base.get(name)).expect("the base holds every tensor of its configuration");
-        let normed_nd = x_nd.to_kind(Kind::Float).rms_norm(
-            [self.base.config.hidden_size],
-            Some(weight_d),
-            self.base.config.rms_norm_eps,
-        );
-        normed_nd.to_kind(x_nd.kind())
+        operations::rms_norm(x_nd, weight_d, self.base.config.rms_norm_eps)
     }
 
-    /// A linear layer with its bias and adapter, added to `residual` where there is one. The sums are taken inside the
-    /// products, so that no tensor is made only to be added.
-    fn linear(
+    /// Linear layers of a block over one input, with their biases and adapters, added to `residual` where there is one.
+    fn linears<const COUNT: usize>(
         &self,
         x: &Tensor,
-        module: &str,
+        layer: i64,
+        modules: [&str; COUNT],
         residual: Option<&Tensor>,
         dropout: Option<DropoutSeed>,
-    ) -> Tensor {
-        let weight_t = self.weight(&format!("{module}.weight")).tr();
-        let has_bias = module.rsplit('.').next().is_some_and(|last| self.base.config.has_bias(last));
-        let bias = has_bias.then(|| self.weight(&format!("{module}.bias")));
-        let out = match (residual, &bias) {
-            (Some(residual), None) => residual.addmm(x, &weight_t),
-            (Some(residual), Some(bias)) => (residual + bias).addmm(x, &weight_t),
-            (None, Some(bias)) => bias.addmm(x, &weight_t),
-            (None, None) => x.mm(&weight_t),
-        };
-        self.adapt(out, x, module, dropout)
+    ) -> [Tensor; COUNT] {
+        let names = modules.map(|module| module_name(layer, module));
+        let share = self.lora().map_or(0.0, |settings| settings.dropout);
+        let dropout = dropout.filter(|_| share > 0.0);
+        let layers = names.each_ref().map(|name| Linear {
+            weight: self.weight(&format!("{name}.weight")),
+            bias: self.bias(name),
+            // With dropout each adapter has an input of its own.
+            adapter: if dropout.is_some() { None } else { self.adapter(name) },
+        });
+        let scale = self.lora().map_or(0.0, LoraSettings::scale);
+        let mut outs = operations::linears(x, residual, &layers, scale);
+        if let Some(seed) = dropout {
+            for (out, name) in outs.iter_mut().zip(&names) {
+                self.adapt(out, x, name, share, seed);
+            }
+        }
+        outs.try_into().expect("each layer has an output")
     }
 
-    /// Adds the adapter's product into the output of the layer it belongs to.
-    fn adapt(&self, mut out: Tensor, x: &Tensor, module: &str, dropout: Option<DropoutSeed>) -> Tensor {
-        let Some(trainables) = self.trainables else { return out };
-        let Some(settings) = &trainables.lora else { return out };
+    fn bias(&self, module: &str) -> Option<Tensor> {
+        let has_bias = module.rsplit('.').next().is_some_and(|last| self.base.config.has_bias(last));
+        has_bias.then(|| self.weight(&format!("{module}.bias")))
+    }
+
+    fn lora(&self) -> Option<&LoraSettings> {
+        self.trainables?.lora.as_ref()
+    }
+
+    /// The two tensors of a module's adapter, in the kind that the model computes in.
+    fn adapter(&self, module: &str) -> Option<(Tensor, Tensor)> {
+        let trainables = self.trainables.filter(|trainables| trainables.lora.is_some())?;
         let (a, b) = lora::names(module);
-        let (Some(a_rd), Some(b_dr)) = (trainables.get(&a), trainables.get(&b)) else { return out };
-        let kept = match dropout {
-            Some(DropoutSeed(seed)) if settings.dropout > 0.0 => {
-                drop_out(x, settings.dropout, random::derive(seed, &[random::place(module)]))
-            }
-            _ => x.shallow_clone(),
-        };
-        let dtype = self.base.dtype;
-        let low_nr = kept.mm(&a_rd.to_kind(dtype).tr()) * settings.scale();
-        out.addmm_(&low_nr, &b_dr.to_kind(dtype).tr())
+        let own = |name: &str| Some(trainables.get(name)?.to_kind(self.base.compute));
+        Some((own(&a)?, own(&b)?))
+    }
+
+    /// Adds the adapter's product, of an input of which a share is dropped, into the output of the layer it belongs to.
+    fn adapt(&self, out: &mut Tensor, x: &Tensor, module: &str, share: f64, DropoutSeed(seed): DropoutSeed) {
+        let (Some(settings), Some((a_rd, b_dr))) = (self.lora(), self.adapter(module)) else { return };
+        let kept = drop_out(x, share, random::derive(seed, &[random::place(module)]));
+        let low_nr = kept.mm(&a_rd.tr()) * settings.scale();
+        *out = out.addmm_(&low_nr, &b_dr.tr());
     }
 }
 
@@ -229,6 +239,7 @@ mod tests {
     use crate::model::fixtures;
     use crate::model::lora::LoraSettings;
     use crate::model::loss::{Detail, measure_micro, train_micro};
+    use tch::Kind;
 
     fn ids(count: i64, seed: i64) -> Vec<i64> {
         (0..count).map(|index| (index * 37 + seed * 101 + index * index) % 512).collect()

@@ -2,6 +2,7 @@
 
 use crate::model::ModelError;
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
+use crate::model::operations;
 use crate::torch::gradient;
 use tch::{Kind, Tensor};
 
@@ -127,31 +128,27 @@ impl Supervised {
     }
 
     fn measure(&self, policy: &Policy, detail: Detail) -> Result<LossSum, ModelError> {
-        let head_vd = policy.weight(policy.base.config.head_name());
+        let head_vd = policy.head();
         let mut sum = LossSum { tokens: self.tokens() as usize, ..LossSum::default() };
         for (start, length) in self.chunks() {
             let targets_s = self.targets_s.narrow(0, start, length);
-            let logits_sv =
-                self.hidden_sd.narrow(0, start, length).f_mm(&head_vd.tr())?.f_to_kind(Kind::Float)?;
-            sum.correct +=
-                logits_sv.f_argmax(-1, false)?.f_eq_tensor(&targets_s)?.sum(Kind::Int64).int64_value(&[])
-                    as usize;
-            let losses_s = -chosen_of(&logits_sv.f_log_softmax(-1, Kind::Float)?, &targets_s)?;
-            sum.loss_sum += losses_s.sum(Kind::Double).double_value(&[]);
+            let logits_sv = self.hidden_sd.narrow(0, start, length).f_mm(&head_vd.tr())?;
+            let (losses, correct) = operations::losses(&logits_sv, &targets_s)?;
+            sum.correct += correct;
+            sum.loss_sum += total(&losses);
             if detail == Detail::PerToken {
-                sum.per_token.extend(Vec::<f32>::try_from(losses_s.squeeze_dim(1))?);
+                sum.per_token.extend(losses);
             }
         }
         Ok(sum)
     }
 
     /// The loss, and the gradient of `scale · loss` for the hidden states if they take one. The head's own gradient,
-    /// if it is trained, is added to its leaf. With p the probabilities and y the targets, the gradient of the logits
-    /// is p - y, made in place of p.
+    /// if it is trained, is added to its leaf.
     fn gradient(&self, policy: &Policy, scale: f64) -> Result<(LossSum, Option<Tensor>), ModelError> {
         let _no_grad = tch::no_grad_guard();
         let head_name = policy.base.config.head_name();
-        let head_vd = policy.weight(head_name);
+        let head_vd = policy.head();
         let head_leaf = policy.trainables.and_then(|trainables| trainables.get(head_name));
         let hidden_sd = self.hidden_sd.detach();
         let gradient_sd = if self.hidden_sd.requires_grad() { Some(hidden_sd.f_empty_like()?) } else { None };
@@ -159,29 +156,23 @@ impl Supervised {
         for (start, length) in self.chunks() {
             let (x_sd, targets_s) =
                 (hidden_sd.narrow(0, start, length), self.targets_s.narrow(0, start, length));
-            let logits_sv = x_sd.f_mm(&head_vd.tr())?.f_to_kind(Kind::Float)?;
-            let mut log_sv = logits_sv.f_log_softmax(-1, Kind::Float)?;
-            drop(logits_sv);
-            loss_sum -= chosen_of(&log_sv, &targets_s)?.sum(Kind::Double).double_value(&[]);
-            let mut difference_sv = log_sv.f_exp_()?;
-            let minus_one = Tensor::f_full([length, 1], -1.0, (Kind::Float, log_sv.device()))?;
-            let difference_sv = difference_sv.f_scatter_add_(1, &targets_s.unsqueeze(1), &minus_one)?;
-            let difference_sv = difference_sv.f_to_kind(policy.base.dtype)?;
+            let logits_sv = x_sd.f_mm(&head_vd.tr())?;
+            let (losses, difference_sv) = operations::loss_to_gradient(logits_sv, &targets_s, scale)?;
+            loss_sum += total(&losses);
             if let Some(gradient_sd) = &gradient_sd {
-                let mut part_sd = gradient_sd.narrow(0, start, length);
-                part_sd.f_copy_(&(difference_sv.f_mm(&head_vd)? * scale))?;
+                let _ = difference_sv.f_mm_out(&gradient_sd.narrow(0, start, length), &head_vd)?;
             }
             if let Some(leaf) = head_leaf {
-                add_to_head(leaf, &difference_sv, &(x_sd * scale))?;
+                add_to_head(leaf, &difference_sv, &x_sd)?;
             }
         }
         Ok((LossSum { loss_sum, tokens: self.tokens() as usize, ..LossSum::default() }, gradient_sd))
     }
 }
 
-/// The entry of each row that belongs to its target: `[s, 1]`.
-fn chosen_of(rows_sv: &Tensor, targets_s: &Tensor) -> Result<Tensor, ModelError> {
-    Ok(rows_sv.f_gather(1, &targets_s.f_unsqueeze(1)?, false)?)
+/// Taken in f64, in order.
+fn total(losses: &[f32]) -> f64 {
+    losses.iter().map(|loss| f64::from(*loss)).sum()
 }
 
 fn add_to_head(leaf: &Tensor, difference_sv: &Tensor, x_sd: &Tensor) -> Result<(), ModelError> {

@@ -18,6 +18,7 @@ pub mod llama;
 pub mod load;
 pub mod lora;
 pub mod loss;
+pub mod operations;
 pub mod peft;
 pub mod preset;
 pub mod rope;

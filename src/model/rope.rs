@@ -2,6 +2,7 @@
 
 use crate::model::ModelError;
 use crate::model::config::Config;
+use crate::model::operations;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
@@ -183,10 +184,7 @@ impl Rotation {
 
     /// Turns the two halves of each head. `x` is `[.., t, heads, k]`; computed in fp32, kept in the kind of `x`.
     pub fn apply(&self, x: &Tensor) -> Tensor {
-        let halves = x.to_kind(Kind::Float).chunk(2, -1);
-        let (first, second) = (&halves[0], &halves[1]);
-        let turned = [first * &self.cos - second * &self.sin, second * &self.cos + first * &self.sin];
-        Tensor::cat(&turned, -1).to_kind(x.kind())
+        operations::rotate(x, &self.cos, &self.sin)
     }
 }
 

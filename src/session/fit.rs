@@ -5,6 +5,7 @@ use crate::data::packing::Packing;
 use crate::events::Diagnostic;
 use crate::language::codes;
 use crate::language::value::measure_text;
+use crate::model::base::compute_kind;
 use crate::model::lora::LoraSettings;
 use crate::session::definitions::TuneDefinition;
 use crate::session::forecast::Forecast;
@@ -14,6 +15,7 @@ use crate::train::plan::{Circumstances, plan};
 use crate::train::recipe::{Batch, Method, Recipe};
 use crate::units::{Bytes, Unit, counted};
 use std::sync::Arc;
+use tch::{Device, Kind};
 
 /// A change that makes a run fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,7 +204,11 @@ impl Edits<'_> {
             ));
         }
         if variant.circumstances.width > 2 {
-            steps.push(("dtype = bf16".into(), Box::new(|variant| variant.circumstances.width = 2)));
+            let compute = compute_kind(Kind::BFloat16, Device::Cpu).elt_size_in_bytes() as u64;
+            let halve = move |variant: &mut Variant| {
+                variant.circumstances = Circumstances { width: 2, compute, ..variant.circumstances };
+            };
+            steps.push(("dtype = bf16".into(), Box::new(halve)));
         }
         steps.push((snapshots_text(0), Box::new(|variant| variant.circumstances.snapshots = 0)));
         for length in self.lengths() {
@@ -287,7 +293,8 @@ mod tests {
 
     fn forecast(tune: &TuneDefinition, room: u64) -> Forecast {
         let config = preset("smollm2-135m").unwrap();
-        let circumstances = Circumstances { width: 4, process: 100 << 20, file: 0, snapshots: 64 << 20 };
+        let circumstances =
+            Circumstances { width: 4, compute: 4, process: 100 << 20, file: 0, snapshots: 64 << 20 };
         let material = Material { part: part(&[512; 64]), packing: Packing::Off, shuffle: false };
         let dataset = Dataset::new(vec![], Counts::default(), String::new(), Shape::Text, vec![], None);
         Forecast {

@@ -4,6 +4,7 @@ use crate::data::dataset::{Dataset, PartName};
 use crate::events::{Diagnostic, Out};
 use crate::files::cache;
 use crate::language::codes;
+use crate::model::base::compute_kind;
 use crate::model::config::Config;
 use crate::model::load::read_config;
 use crate::session::definitions::{ModelDefinition, ModelOrigin, Precision, TuneDefinition};
@@ -17,7 +18,7 @@ use crate::train::probe::{Freshness, probe};
 use crate::train::recipe::Recipe;
 use std::path::Path;
 use std::sync::Arc;
-use tch::Device;
+use tch::{Device, Kind};
 
 /// Bytes of the process beside tensors and data, measured: the code of libtorch and ltune that runs, the plans and
 /// buffers of oneDNN's products, a tokenizer.
@@ -49,8 +50,11 @@ impl Session {
         let dataset = self.dataset(&tune.data, &tune.model, out)?;
         let material = Material::new(&dataset, &tune.data.specification, PartName::Train);
         let device = resolve(&tune.model)?;
+        let dtype = if is_bf16(&tune.model, device) { Kind::BFloat16 } else { Kind::Float };
+        let bytes_of_a = |kind: Kind| kind.elt_size_in_bytes() as u64;
         let circumstances = Circumstances {
-            width: if is_bf16(&tune.model, device) { 2 } else { 4 },
+            width: bytes_of_a(dtype),
+            compute: bytes_of_a(compute_kind(dtype, device)),
             process: PROCESS + dataset.parts.iter().map(|part| part.bytes()).sum::<u64>(),
             file: load::weights_path(&tune.model, out)?.map_or(0, |path| bytes_of(&path)),
             snapshots: snapshot_budget(&tune.settings),

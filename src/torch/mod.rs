@@ -1,10 +1,11 @@
-//! What tch does not give: one C++ shim, devices, memory, threads, derived randomness, fused optimizers.
+//! What tch does not give: one C++ shim, kernels for the processor, devices, memory, threads, derived randomness, fused optimizers.
 //! The only room besides `files` that holds unsafe code.
 
 pub mod device;
 pub mod frozen;
 pub mod gradient;
 pub mod heap;
+pub mod kernels;
 pub mod memory;
 pub mod message;
 pub mod optimizer;

@@ -1,6 +1,7 @@
-// The one C++ file: what libtorch has and tch does not give.
+// What libtorch has and tch does not give.
 #include "shim.h"
 
+#include "guarded.h"
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
@@ -20,18 +21,6 @@ static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11 && TORCH_VER
               "ltune needs libtorch 2.11.0: run scripts/ltune to fetch it, or set LIBTORCH to a folder that holds it");
 
 namespace {
-
-template <class Work>
-char* guarded(Work&& work) noexcept {
-  try {
-    work();
-    return nullptr;
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an exception of unknown kind");
-  }
-}
 
 std::vector<at::Tensor> tensors(const Handle* handles, size_t count) {
   std::vector<at::Tensor> all;

@@ -34,6 +34,16 @@ using HeapGive = int (*)(const void* heap, void* block);
 void ltune_use_heap(const void* heap, HeapTake take, HeapGive give);
 const void* ltune_heap();
 
+// One-pass kernels on the CPU, each a node of the graph; rows of fp32 or bf16. `out` gets a handle of the caller's own.
+char* ltune_rms_norm(Handle x, Handle weight, double eps, Handle* out);
+char* ltune_rotate(Handle x, Handle cos, Handle sin, Handle* out);
+char* ltune_swiglu(Handle gate, Handle up, Handle* out);
+// Linear layers over one input. `layers` holds weight, bias, A and B of each; null for what a layer has not.
+char* ltune_linears(Handle x, Handle residual, const Handle* layers, size_t count, double scale, Handle* outs);
+// The loss of each row of logits. The first makes the logits the gradient of `scale · loss`, in place.
+char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, float* losses);
+char* ltune_losses(Handle logits, Handle targets, float* losses, int64_t* are_likeliest);
+
 int ltune_grad_mode();
 void ltune_set_grad_mode(int on);
 }

@@ -1,4 +1,4 @@
-//! The C functions of `shim.cpp`, and how their handles and messages cross into Rust.
+//! The C functions of `shim.cpp` and `kernels.cpp`, and how their handles and messages cross into Rust.
 
 use crate::torch::{TorchError, message};
 use std::ffi::{CStr, c_char, c_double, c_int, c_void};
@@ -6,6 +6,8 @@ use tch::Tensor;
 use torch_sys::C_tensor;
 
 pub(super) type Handle = *const C_tensor;
+/// A handle that the caller is to own.
+pub(super) type Made = *mut C_tensor;
 /// Gives a block of a heap, or null.
 pub(super) type HeapTake = unsafe extern "C" fn(heap: *const c_void, bytes: usize) -> *mut c_void;
 /// Takes a block back; 0 when it is not of this heap.
@@ -58,6 +60,29 @@ unsafe extern "C" {
     pub(super) fn ltune_cpu_capability() -> *const c_char;
     pub(super) fn ltune_use_heap(heap: *const c_void, take: HeapTake, give: HeapGive);
     pub(super) fn ltune_heap() -> *const c_void;
+    pub(super) fn ltune_rms_norm(x: Handle, weight: Handle, eps: c_double, out: *mut Made) -> *mut c_char;
+    pub(super) fn ltune_rotate(x: Handle, cos: Handle, sin: Handle, out: *mut Made) -> *mut c_char;
+    pub(super) fn ltune_swiglu(gate: Handle, up: Handle, out: *mut Made) -> *mut c_char;
+    pub(super) fn ltune_linears(
+        x: Handle,
+        residual: Handle,
+        layers: *const Handle,
+        count: usize,
+        scale: c_double,
+        outs: *mut Made,
+    ) -> *mut c_char;
+    pub(super) fn ltune_loss_to_gradient(
+        logits: Handle,
+        targets: Handle,
+        scale: c_double,
+        losses: *mut f32,
+    ) -> *mut c_char;
+    pub(super) fn ltune_losses(
+        logits: Handle,
+        targets: Handle,
+        losses: *mut f32,
+        are_likeliest: *mut i64,
+    ) -> *mut c_char;
     pub(super) fn ltune_grad_mode() -> c_int;
     pub(super) fn ltune_set_grad_mode(on: c_int);
 }

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 pub struct Circumstances {
     /// Bytes of a number of the weights.
     pub width: u64,
+    /// Bytes of a number of activations and products.
+    pub compute: u64,
     /// Bytes of the process beside its tensors.
     pub process: u64,
     /// Bytes of the file that the weights are read from.
@@ -145,7 +147,7 @@ pub fn plan(
     let work = Work { config, trained: &trained, footprint, supervised, part: &material.part };
     let snapshot_bytes = FP32 * (count(&own) + recipe.optimizer.moments() * count(&trained));
     let snapshots = snapshots(snapshot_bytes, circumstances.snapshots, steps);
-    let peak = peak(config, circumstances.width, recipe, &order)?;
+    let peak = peak(config, circumstances, recipe, &order)?;
     let lowest_trained = work.lowest_trained() as u64;
     let flops_per_epoch = work.flops();
     let memory = memory(&peak, circumstances, snapshots * snapshot_bytes);
@@ -258,15 +260,17 @@ fn heaviest(order: &Schedule, config: &Config, width: u64) -> MicroBatch {
 /// What the tensors of a step with the heaviest micro-batches take.
 pub(super) fn peak(
     config: &Config,
-    width: u64,
+    Circumstances { width, compute, .. }: Circumstances,
     recipe: &Recipe,
     order: &Schedule,
 ) -> Result<Peak, TrainError> {
     let (own, trained) = (own_shapes(config, recipe)?, trained_shapes(config, recipe)?);
-    let (is_trained, micro_batch) = (|name: &str| trained.contains_key(name), heaviest(order, config, width));
+    let (is_trained, micro_batch) =
+        (|name: &str| trained.contains_key(name), heaviest(order, config, compute));
     Ok(rehearse(&Play {
         config,
         width,
+        compute,
         own: &own,
         trained: &is_trained,
         lora: lora_settings(recipe),
@@ -359,7 +363,7 @@ mod tests {
     use crate::train::fixtures::{material, part, trainer};
     use crate::train::recipe::{Batch, Decay, Length, Optimizer, Selection};
 
-    const WIDE: Circumstances = Circumstances { width: 4, process: 0, file: 0, snapshots: 0 };
+    const WIDE: Circumstances = Circumstances { width: 4, compute: 4, process: 0, file: 0, snapshots: 0 };
 
     fn smollm2(recipe: &Recipe) -> Plan {
         let config = preset("smollm2-135m").unwrap();

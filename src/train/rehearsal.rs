@@ -1,17 +1,19 @@
 //! A step acted out without numbers, to see the memory it takes: the same operations in the same order as
-//! `model/llama.rs`, `model/loss.rs` and `optimizer.rs`, on tensors without numbers. What changes there changes here.
+//! `model/llama.rs` (on the processor, with its kernels), `model/loss.rs` and `optimizer.rs`, on tensors without numbers. What changes there changes here.
 
 use crate::model::config::{Config, module_name};
 use crate::model::lora::{self, LoraSettings};
 use crate::model::loss::CHUNK;
-use crate::train::shade::{Peak, Purpose, Shade, Stage};
+use crate::train::shade::{Layer, Peak, Purpose, Shade, Stage};
 use std::collections::BTreeMap;
 
 /// What is acted out.
 pub struct Play<'a> {
     pub config: &'a Config,
-    /// Bytes of a number of the weights and activations.
+    /// Bytes of a number of the weights.
     pub width: u64,
+    /// Bytes of a number of activations and products.
+    pub compute: u64,
     /// The run's own tensors and their shapes: what it trains, and adapters that are frozen.
     pub own: &'a BTreeMap<String, Vec<i64>>,
     /// Which of them take gradients.
@@ -120,7 +122,7 @@ impl<'a> Cast<'a> {
 
     fn weight(&self, name: &str) -> Shade {
         match self.own.get(name) {
-            Some(own) => own.cast(self.play.width),
+            Some(own) => own.cast(self.play.compute),
             None => self.base[name].clone(),
         }
     }
@@ -132,23 +134,25 @@ impl<'a> Cast<'a> {
         let turns = || self.stage.make(Purpose::Activations, positions, config.head_dim as u64 / 2, WIDE);
         let _rotation = (turns(), turns());
         let table_vd = self.weight("model.embed_tokens.weight");
-        let mut x_nd = table_vd.select(n).view(n, d);
+        let mut x_nd = table_vd.select(n).view(n, d).cast(self.play.compute);
         for layer in 0..config.num_hidden_layers {
             let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.input_layernorm.weight"));
             let mixed_nd = self.mix(&normed_nd, batch, layer);
-            x_nd = self.linear(&mixed_nd, layer, "o_proj", Some(&x_nd));
+            [x_nd] = self.linears(&mixed_nd, layer, ["o_proj"], Some(&x_nd));
             let normed_nd =
                 self.norm(&x_nd, &format!("model.layers.{layer}.post_attention_layernorm.weight"));
-            let gated_nf = self.gate(&normed_nd, layer);
-            x_nd = self.linear(&gated_nf, layer, "down_proj", Some(&x_nd));
+            let [gate_nf, up_nf] = self.linears(&normed_nd, layer, ["gate_proj", "up_proj"], None);
+            let gated_nf = gate_nf.swiglu(&up_nf);
+            drop((gate_nf, up_nf));
+            [x_nd] = self.linears(&gated_nf, layer, ["down_proj"], Some(&x_nd));
         }
         self.norm(&x_nd, "model.norm.weight")
     }
 
     fn mix(&self, x_nd: &Shade, batch: &MicroBatch, layer: i64) -> Shade {
-        let q = self.linear(x_nd, layer, "q_proj", None).rotate();
-        let k = self.linear(x_nd, layer, "k_proj", None).rotate();
-        let v = self.linear(x_nd, layer, "v_proj", None);
+        let [q, k, v] = self.linears(x_nd, layer, ["q_proj", "k_proj", "v_proj"], None);
+        let q = turned(q);
+        let k = turned(k);
         let heads = self.play.config.num_attention_heads as u64;
         if batch.documents.is_empty() {
             return q.attend(&k, &v, heads);
@@ -173,38 +177,44 @@ impl<'a> Cast<'a> {
         all.contiguous()
     }
 
-    fn gate(&self, x_nd: &Shade, layer: i64) -> Shade {
-        let gate_nf = self.linear(x_nd, layer, "gate_proj", None);
-        let up_nf = self.linear(x_nd, layer, "up_proj", None);
-        let active_nf = gate_nf.silu();
-        active_nf.mul(&up_nf)
-    }
-
     fn norm(&self, x_nd: &Shade, name: &str) -> Shade {
-        let weight_d = self.own.get(name).unwrap_or_else(|| &self.base[name]);
-        let wide_nd = x_nd.cast(WIDE);
-        wide_nd.rms_norm(weight_d).cast(x_nd.width)
+        x_nd.rms_norm(self.own.get(name).unwrap_or_else(|| &self.base[name]))
     }
 
-    fn linear(&self, x: &Shade, layer: i64, module: &str, residual: Option<&Shade>) -> Shade {
-        let name = module_name(layer, module);
-        let weight = self.weight(&format!("{name}.weight"));
-        let out = match (residual, self.play.config.has_bias(module)) {
-            (Some(residual), false) => residual.addmm(x, &weight),
-            (Some(residual), true) => residual.plus().addmm(x, &weight),
-            (None, true) => self.weight(&format!("{name}.bias")).addmm(x, &weight),
-            (None, false) => x.mm(&weight),
-        };
-        self.adapt(out, x, &name)
+    fn linears<const COUNT: usize>(
+        &self,
+        x: &Shade,
+        layer: i64,
+        modules: [&str; COUNT],
+        residual: Option<&Shade>,
+    ) -> [Shade; COUNT] {
+        let drops = self.play.lora.is_some_and(|settings| settings.dropout > 0.0);
+        let layers = modules.map(|module| {
+            let name = module_name(layer, module);
+            let has_bias = self.play.config.has_bias(module);
+            Layer {
+                weight: self.weight(&format!("{name}.weight")),
+                bias: has_bias.then(|| self.weight(&format!("{name}.bias"))),
+                adapter: if drops { None } else { self.adapter(&name) },
+            }
+        });
+        let mut outs = x.linears(residual, &layers);
+        drop(layers);
+        if drops {
+            for (out, module) in outs.iter_mut().zip(modules) {
+                let Some((a_rd, b_dr)) = self.adapter(&module_name(layer, module)) else { continue };
+                let low_nr = x.drop_out().mm(&a_rd).scale();
+                *out = out.addmm_in_place(&low_nr, &b_dr);
+            }
+        }
+        outs.try_into().expect("each layer has an output")
     }
 
-    fn adapt(&self, out: Shade, x: &Shade, module: &str) -> Shade {
-        let Some(settings) = self.play.lora else { return out };
+    fn adapter(&self, module: &str) -> Option<(Shade, Shade)> {
+        self.play.lora?;
         let (a, b) = lora::names(module);
-        let (Some(a_rd), Some(b_dr)) = (self.own.get(&a), self.own.get(&b)) else { return out };
-        let kept = if settings.dropout > 0.0 { x.drop_out() } else { x.clone() };
-        let low_nr = kept.mm(&a_rd.cast(self.play.width)).scale();
-        out.addmm_in_place(&low_nr, &b_dr.cast(self.play.width))
+        let own = |name: &str| Some(self.own.get(name)?.cast(self.play.compute));
+        Some((own(&a)?, own(&b)?))
     }
 
     // ---- model/loss.rs ------------------------------------------------------------------------------------------
@@ -214,33 +224,28 @@ impl<'a> Cast<'a> {
         let config = self.play.config;
         let (v, d) = (config.vocab_size as u64, config.hidden_size as u64);
         let head_leaf = self.own.get(config.head_name()).filter(|head| head.needs());
-        let _head_vd = self.weight(config.head_name()).detach();
+        let _head_vd = self.weight(config.head_name()).detach().cast(self.play.compute);
         let gradient_sd = hidden_sd.needs().then(|| hidden_sd.like());
         let mut left = hidden_sd.rows;
         while left > 0 {
             let rows = left.min(CHUNK as u64);
             left -= rows;
-            let logits_sv =
-                hidden_sd.make_for(Purpose::Logits, rows, v, self.play.width).cast_for(Purpose::Logits, WIDE);
-            let log_sv = logits_sv.make_for(Purpose::Logits, rows, v, WIDE);
-            drop(logits_sv);
-            let difference_sv = log_sv.cast_for(Purpose::Logits, self.play.width);
-            if gradient_sd.is_some() {
-                let product = hidden_sd.make(rows, d);
-                drop(product.detach().scale());
-            }
+            let difference_sv = hidden_sd.make_for(Purpose::Logits, rows, v, self.play.compute);
             if let Some(leaf) = head_leaf {
-                let scaled = hidden_sd.make(rows, d);
                 // In fp32 a gradient that is there takes the product in.
-                if !(leaf.has_gradient() && self.play.width == WIDE) {
-                    let product = scaled.make_for(Purpose::Gradients, v, d, self.play.width);
+                if !(leaf.has_gradient() && self.play.compute == WIDE) {
+                    let product = difference_sv.make_for(Purpose::Gradients, v, d, self.play.compute);
                     leaf.accumulate(product.cast_for(Purpose::Gradients, WIDE));
                 }
             }
-            drop(difference_sv);
         }
         gradient_sd
     }
+}
+
+/// Rotated; what it was is not kept.
+fn turned(x: Shade) -> Shade {
+    x.rotate()
 }
 
 #[cfg(test)]
@@ -248,7 +253,7 @@ mod tests {
     use crate::data::batch::Schedule;
     use crate::data::packing::Packing;
     use crate::events::Cancel;
-    use crate::model::base::Base;
+    use crate::model::base::{Base, compute_kind};
     use crate::model::config::Config;
     use crate::model::lora::LoraSettings;
     use crate::model::preset::preset;
@@ -256,7 +261,7 @@ mod tests {
     use crate::torch::memory;
     use crate::train::fixtures::part;
     use crate::train::material::Material;
-    use crate::train::plan::peak;
+    use crate::train::plan::{Circumstances, peak};
     use crate::train::recipe::{Batch, Method, Recipe, Selection};
     use crate::train::trainer::Trainer;
     use std::sync::Arc;
@@ -293,7 +298,10 @@ mod tests {
             run.step(&Cancel::default()).unwrap();
         }
         let order = Schedule::new(&material.part, material.layout(recipe));
-        let peak = peak(&config(), kind.elt_size_in_bytes() as u64, recipe, &order).unwrap();
+        let bytes_of_a = |kind: Kind| kind.elt_size_in_bytes() as u64;
+        let compute = bytes_of_a(compute_kind(kind, Device::Cpu));
+        let circumstances = Circumstances { width: bytes_of_a(kind), compute, ..Circumstances::default() };
+        let peak = peak(&config(), circumstances, recipe, &order).unwrap();
         (heap.farthest() as f64, (peak.bytes() - peak.small) as f64)
     }
 
@@ -325,7 +333,7 @@ mod tests {
                     measured / 1e6
                 );
                 wrong
-                    .extend((!(0.98..1.02).contains(&ratio)).then(|| format!("{what} {kind:?}: {ratio:.3}")));
+                    .extend((!(0.97..1.03).contains(&ratio)).then(|| format!("{what} {kind:?}: {ratio:.3}")));
             }
         }
         assert!(wrong.is_empty(), "{wrong:?}");

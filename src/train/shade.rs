@@ -149,16 +149,54 @@ pub struct Shade {
     pub columns: u64,
     /// Bytes of an element.
     pub width: u64,
-    node: Option<Rc<Node>>,
+    node: Option<Edge>,
 }
 
-type Backward = Box<dyn FnOnce(Shade) -> Vec<Option<Shade>>>;
+/// Which output of which node it is.
+#[derive(Clone, Debug)]
+struct Edge {
+    node: Rc<Node>,
+    output: usize,
+}
+
+/// A linear layer of `Shade::linears`.
+#[derive(Debug)]
+pub struct Layer {
+    pub weight: Shade,
+    pub bias: Option<Shade>,
+    pub adapter: Option<(Shade, Shade)>,
+}
+
+/// The shape of a layer.
+struct LayerParts {
+    out: u64,
+    /// Bytes of a number of its weight.
+    held: u64,
+    has_bias: bool,
+    rank: Option<u64>,
+}
+
+impl LayerParts {
+    fn of(layer: &Layer) -> LayerParts {
+        let rank = layer.adapter.as_ref().map(|(a, _)| a.rows);
+        LayerParts { out: layer.weight.rows, held: layer.weight.width, has_bias: layer.bias.is_some(), rank }
+    }
+
+    /// Tensors it has.
+    fn count(&self) -> usize {
+        1 + usize::from(self.has_bias) + if self.rank.is_some() { 2 } else { 0 }
+    }
+}
+
+type Gradients = Vec<Option<Shade>>;
+type Backward = Box<dyn FnOnce(Gradients) -> Gradients>;
 
 /// How a tensor came to be, or a leaf with its gradient.
 struct Node {
     sequence: u64,
-    inputs: Vec<Option<Rc<Node>>>,
-    /// From the gradient of the output to those of the inputs; it owns what is saved. A leaf has none.
+    inputs: Vec<Option<Edge>>,
+    outputs: usize,
+    /// From the gradients of the outputs to those of the inputs; it owns what is saved. A leaf has none.
     backward: RefCell<Option<Backward>>,
     gradient: RefCell<Option<Shade>>,
 }
@@ -175,10 +213,11 @@ impl Shade {
         let node = Node {
             sequence: u64::MAX,
             inputs: vec![],
+            outputs: 1,
             backward: RefCell::default(),
             gradient: RefCell::default(),
         };
-        Shade { node: Some(Rc::new(node)), ..self }
+        Shade { node: Some(Edge { node: Rc::new(node), output: 0 }), ..self }
     }
 
     /// Whether a gradient reaches it.
@@ -212,19 +251,19 @@ impl Shade {
 
     /// The gradient of a leaf.
     pub fn has_gradient(&self) -> bool {
-        self.node.as_ref().is_some_and(|node| node.gradient.borrow().is_some())
+        self.node.as_ref().is_some_and(|edge| edge.node.gradient.borrow().is_some())
     }
 
     /// Adds to the gradient of a leaf: the first one stays, others are added into it.
     pub fn accumulate(&self, gradient: Shade) {
-        if let Some(node) = &self.node {
-            node.accumulate(gradient);
+        if let Some(edge) = &self.node {
+            edge.node.accumulate(gradient);
         }
     }
 
     pub fn clear_gradient(&self) {
-        if let Some(node) = &self.node {
-            node.gradient.take();
+        if let Some(edge) = &self.node {
+            edge.node.gradient.take();
         }
     }
 
@@ -234,16 +273,29 @@ impl Shade {
         inputs: &[&Shade],
         backward: impl FnOnce(Shade) -> Vec<Option<Shade>> + 'static,
     ) -> Shade {
+        let backward =
+            |gradients: Gradients| backward(gradients.into_iter().flatten().next().expect("it has one"));
+        Shade::derived_together(vec![self], inputs, backward).swap_remove(0)
+    }
+
+    /// The same for several outputs of one operation; one that no gradient comes back to has `None`.
+    fn derived_together(
+        outs: Vec<Shade>,
+        inputs: &[&Shade],
+        backward: impl FnOnce(Gradients) -> Gradients + 'static,
+    ) -> Vec<Shade> {
         if !inputs.iter().any(|input| input.needs()) {
-            return self.detach();
+            return outs.iter().map(Shade::detach).collect();
         }
-        let node = Node {
-            sequence: self.memory.stage.next(),
+        let node = Rc::new(Node {
+            sequence: outs[0].memory.stage.next(),
             inputs: inputs.iter().map(|input| input.node.clone()).collect(),
+            outputs: outs.len(),
             backward: RefCell::new(Some(Box::new(backward))),
             gradient: RefCell::default(),
-        };
-        Shade { node: Some(Rc::new(node)), ..self }
+        });
+        let derived = |(output, out)| Shade { node: Some(Edge { node: Rc::clone(&node), output }), ..out };
+        outs.into_iter().enumerate().map(derived).collect()
     }
 
     // ---- operations ---------------------------------------------------------------------------------------------
@@ -314,12 +366,13 @@ impl Shade {
         })
     }
 
-    pub fn silu(&self) -> Shade {
-        let saved = self.detach();
-        self.like().derived(&[self], move |gradient| {
-            let made = gradient.like();
+    /// SwiGLU without its products; both inputs are kept.
+    pub fn swiglu(&self, up: &Shade) -> Shade {
+        let saved = [self, up].map(Shade::detach);
+        self.like().derived(&[self, up], move |gradient| {
+            let made = [gradient.like(), gradient.like()];
             drop((gradient, saved));
-            vec![Some(made)]
+            made.map(Some).into()
         })
     }
 
@@ -330,56 +383,106 @@ impl Shade {
         self.mul(&mask)
     }
 
-    /// RMSNorm in fp32, out of its parts: square, mean, root, two products.
+    /// RMSNorm in one pass: its input and a number a row are kept.
     pub fn rms_norm(&self, weight: &Shade) -> Shade {
-        let root = {
-            let _square = self.like();
-            let _mean = self.make(self.rows, 1);
-            self.make(self.rows, 1)
-        };
-        let scaled = self.like();
-        let out = scaled.like();
-        let saved_x = self.needs().then(|| (self.detach(), root));
-        let saved_scaled = weight.needs().then_some(scaled);
+        let out = self.like();
+        let factors = self.make_for(Purpose::Activations, self.rows, 1, 4);
+        let (saved, needs, weight_needs) = (self.detach(), self.needs(), weight.needs());
         out.derived(&[self, weight], move |gradient| {
-            let product = saved_scaled.as_ref().map(|scaled| scaled.like());
-            let for_weight = saved_scaled.as_ref().map(|scaled| scaled.make(1, scaled.columns));
-            let Some((x, _root)) = saved_x else { return vec![None, for_weight] };
-            let of_scaled = gradient.like();
-            drop((product, gradient, saved_scaled));
-            let (of_root, for_x) = (of_scaled.like(), of_scaled.like());
-            drop((of_root, of_scaled));
-            let spread = x.like();
-            let (same, doubled, made) = (x.like(), x.like(), x.like());
-            drop((doubled, same, spread, made));
-            vec![Some(for_x), for_weight]
+            let for_x = needs.then(|| gradient.like());
+            let for_weight = weight_needs.then(|| {
+                let _parts = saved.make_for(Purpose::Activations, saved.rows.div_ceil(64), saved.columns, 4);
+                saved.make_for(Purpose::Activations, 1, saved.columns, 4)
+            });
+            drop((gradient, saved, factors));
+            vec![for_x, for_weight]
         })
     }
 
-    /// Turns the halves of each head, in fp32; the cosines and sines are held elsewhere.
+    /// Turns the halves of each head; the cosines and sines are held elsewhere.
     pub fn rotate(&self) -> Shade {
-        let wide = self.cast(4);
-        let half = |of: &Shade| of.make(of.rows, of.columns / 2);
-        let (x, width) = (wide.detach(), self.width);
-        let turned = {
-            let turn = || {
-                let (_one, _other) = (half(&x), half(&x));
-                half(&x)
-            };
-            let (_first, _second) = (turn(), turn());
-            let joined = x.like();
-            joined.cast(width)
-        };
-        drop(x);
-        drop(wide);
-        turned.derived(&[self], move |gradient| {
-            let gradient = gradient.cast(4);
-            let (one, other) = (half(&gradient), half(&gradient));
-            drop((half(&gradient), half(&gradient)));
-            drop(half(&gradient));
-            let joined = gradient.like();
-            drop((gradient, one, other));
-            vec![Some(joined.cast(width))]
+        self.like().derived(&[self], |gradient| vec![Some(gradient.like())])
+    }
+
+    /// Linear layers over one input as one operation: see `Linears` in `torch/kernels.cpp`.
+    pub fn linears(&self, residual: Option<&Shade>, layers: &[Layer]) -> Vec<Shade> {
+        let adapters = || layers.iter().filter_map(|layer| layer.adapter.as_ref());
+        let rank: u64 = adapters().map(|(a, _)| a.rows).sum();
+        let joins = adapters().count() > 1;
+        let x = self.detach();
+        let join = move |x: &Shade| joins.then(|| x.make(rank, x.columns));
+        let joined = join(&x);
+        let low = (rank > 0).then(|| x.make(x.rows, rank));
+        let outs = layers.iter().map(|layer| {
+            let _weight = layer.weight.detach().cast(x.width);
+            let _start = layer.bias.as_ref().and(residual).map(|residual| residual.like());
+            self.make(self.rows, layer.weight.rows)
+        });
+        let outs: Vec<Shade> = outs.collect();
+        drop(joined);
+        let mut inputs = vec![self];
+        inputs.extend(residual);
+        for Layer { weight, bias, adapter } in layers {
+            inputs.push(weight);
+            inputs.extend(bias);
+            inputs.extend(adapter.iter().flat_map(|(a, b)| [a, b]));
+        }
+        let saved: Vec<Shade> = inputs.iter().map(|input| input.detach()).collect();
+        let needs: Vec<bool> = inputs.iter().map(|input| input.needs()).collect();
+        let wants_x = layers
+            .iter()
+            .any(|layer| layer.weight.needs() || layer.adapter.as_ref().is_some_and(|(a, _)| a.needs()));
+        let kept_low = low.filter(|_| adapters().any(|(_, b)| b.needs()));
+        let (for_x, has_residual) = (self.needs(), residual.is_some());
+        let parts: Vec<LayerParts> = layers.iter().map(LayerParts::of).collect();
+        let (rows, columns, width) = (x.rows, x.columns, x.width);
+        let kept_x = wants_x.then_some(x);
+        let stage = self.memory.stage.clone();
+        // The input itself is kept only if a gradient is made with it.
+        let saved: Vec<Shade> = saved.into_iter().skip(1 + usize::from(has_residual)).collect();
+        Shade::derived_together(outs, &inputs, move |gradients| {
+            let make = |rows, columns| stage.make(Purpose::Activations, rows, columns, width);
+            let mut made: Gradients = vec![];
+            let mut of_x = None;
+            let mut lows = vec![];
+            let mut a_places = vec![];
+            let mut place = 1 + usize::from(has_residual);
+            for (part, gradient) in parts.iter().zip(&gradients) {
+                let needed = |offset: usize| needs[place + offset] && gradient.is_some();
+                if for_x && gradient.is_some() {
+                    let _weight = (part.held != width).then(|| make(part.out, columns));
+                    of_x.get_or_insert_with(|| make(rows, columns));
+                }
+                made.push(needed(0).then(|| make(part.out, columns)));
+                if part.has_bias {
+                    made.push(needed(1).then(|| make(1, part.out)));
+                }
+                if let Some(rank) = part.rank {
+                    let a = 1 + usize::from(part.has_bias);
+                    if for_x || needed(a) {
+                        lows.push(make(rows, rank));
+                    }
+                    a_places.push((made.len(), rank, needed(a)));
+                    made.push(None);
+                    made.push(needed(a + 1).then(|| make(part.out, rank)));
+                }
+                place += part.count();
+            }
+            if !lows.is_empty() {
+                let _low = if lows.len() > 1 { Some(make(rows, rank)) } else { None };
+                if of_x.is_some() {
+                    drop(joins.then(|| make(rank, columns)));
+                }
+                if a_places.iter().any(|(.., wanted)| *wanted) {
+                    let all = make(rank, columns);
+                    for (place, rank, wanted) in a_places {
+                        made[place] = wanted.then(|| all.view(rank, columns));
+                    }
+                }
+            }
+            drop((lows, saved, kept_x, kept_low));
+            let residual = has_residual.then(|| gradients[0].clone());
+            [of_x].into_iter().chain(residual).chain(made).collect()
         })
     }
 
@@ -428,20 +531,36 @@ impl Shade {
     /// Backward from here with this gradient: the latest operation first, as libtorch does.
     pub fn backward(&self, gradient: Shade) {
         let Some(root) = &self.node else { return };
-        let mut ready = BTreeMap::from([(root.sequence, (Rc::clone(root), gradient))]);
-        while let Some((_, (node, gradient))) = ready.pop_last() {
+        let mut ready = Ready::default();
+        ready.add(root, gradient);
+        while let Some((node, gradients)) = ready.take() {
             let Some(backward) = node.backward.take() else { continue };
-            let gradients = backward(gradient);
-            for (input, gradient) in node.inputs.iter().zip(gradients) {
+            for (input, gradient) in node.inputs.iter().zip(backward(gradients)) {
                 let (Some(input), Some(gradient)) = (input, gradient) else { continue };
-                if input.inputs.is_empty() {
-                    input.accumulate(gradient);
+                if input.node.inputs.is_empty() {
+                    input.node.accumulate(gradient);
                 } else {
-                    // One that is there already takes the other in.
-                    ready.entry(input.sequence).or_insert_with(|| (Rc::clone(input), gradient));
+                    ready.add(input, gradient);
                 }
             }
         }
+    }
+}
+
+/// Nodes with the gradients that have come back to them, by their place in time.
+#[derive(Default)]
+struct Ready(BTreeMap<u64, (Rc<Node>, Gradients)>);
+
+impl Ready {
+    /// A gradient that is there already takes the other in.
+    fn add(&mut self, Edge { node, output }: &Edge, gradient: Shade) {
+        let fresh = || (Rc::clone(node), vec![None; node.outputs]);
+        let (_, gradients) = self.0.entry(node.sequence).or_insert_with(fresh);
+        gradients[*output].get_or_insert(gradient);
+    }
+
+    fn take(&mut self) -> Option<(Rc<Node>, Gradients)> {
+        self.0.pop_last().map(|(_, ready)| ready)
     }
 }
 
@@ -470,7 +589,7 @@ mod tests {
     fn what_no_gradient_reaches_is_not_kept() {
         let stage = Stage::default();
         let (x, weight) = (matrix(&stage), matrix(&stage));
-        let out = x.mm(&weight).silu().scale();
+        let out = x.mm(&weight).scale().scale();
         assert!(!out.needs());
         drop(x);
         assert_eq!(stage.held(), 512 * KIB);

@@ -1,0 +1,506 @@
+// One-pass kernels for the processor, forward and backward, and the layers made of products as one node of the graph.
+//
+// A row is computed by one thread from its first element to its last, so the bits do not depend on how many threads there
+// are. Rows are fp32; those of bf16 tensors are widened on their way in and rounded on their way out.
+#include "shim.h"
+
+#include "guarded.h"
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <cmath>
+#include <limits>
+#include <torch/csrc/autograd/custom_function.h>
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+// Each row function is compiled for what the processor may have; the loader takes the best that it has.
+#if defined(__x86_64__) && defined(__ELF__) && !defined(__clang__) && __GNUC__ >= 12
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+namespace {
+
+// ---- rows ---------------------------------------------------------------------------------------------------------
+
+// exp to about one unit in the last place (the polynomial of Cephes' expf), in operations that vectorise.
+INLINE float exponential(float x) {
+  constexpr float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves whole numbers
+  x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+  const float shifted = x * 1.44269504088896341f + round;
+  const float whole = shifted - round;
+  const float r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  const float y = p * r * r + r + 1.0f;
+  const int power = (__builtin_bit_cast(int, shifted) - __builtin_bit_cast(int, round) + 127) << 23;
+  return y * __builtin_bit_cast(float, power);
+}
+
+INLINE float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+
+FOR_EACH_PROCESSOR void widen(const uint16_t* from, float* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = __builtin_bit_cast(float, static_cast<uint32_t>(from[i]) << 16);
+}
+
+// Rounds to the nearest bf16, ties to even; what is not a number stays one.
+FOR_EACH_PROCESSOR void narrow(const float* from, uint16_t* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t bits = __builtin_bit_cast(uint32_t, from[i]);
+    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const bool is_number = (bits & 0x7fffffffu) <= 0x7f800000u;
+    to[i] = static_cast<uint16_t>(is_number ? rounded : 0x7fc0u);
+  }
+}
+
+// y = x / root(mean(x²) + eps) · w; returns the factor of x.
+FOR_EACH_PROCESSOR float rms_norm_row(const float* x, const float* w, float* __restrict y, int64_t d, float eps) {
+  float square = 0.0f;
+#pragma omp simd reduction(+ : square)
+  for (int64_t i = 0; i < d; ++i) square += x[i] * x[i];
+  const float factor = 1.0f / std::sqrt(square / static_cast<float>(d) + eps);
+  for (int64_t i = 0; i < d; ++i) y[i] = x[i] * factor * w[i];
+  return factor;
+}
+
+FOR_EACH_PROCESSOR void rms_norm_gradient_row(const float* dy, const float* x, const float* w, float factor, float* __restrict dx,
+                                              int64_t d) {
+  float along = 0.0f;
+#pragma omp simd reduction(+ : along)
+  for (int64_t i = 0; i < d; ++i) along += dy[i] * w[i] * x[i];
+  const float back = along * factor * factor / static_cast<float>(d);
+  for (int64_t i = 0; i < d; ++i) dx[i] = factor * (dy[i] * w[i] - x[i] * back);
+}
+
+FOR_EACH_PROCESSOR void add_norm_weight_row(const float* dy, const float* x, float factor, float* __restrict dw, int64_t d) {
+  for (int64_t i = 0; i < d; ++i) dw[i] += dy[i] * x[i] * factor;
+}
+
+// Turns the two halves of one head.
+FOR_EACH_PROCESSOR void rotate_row(const float* x, const float* cos, const float* sin, float direction, float* __restrict y,
+                                   int64_t half) {
+  for (int64_t i = 0; i < half; ++i) {
+    const float s = sin[i] * direction;
+    y[i] = x[i] * cos[i] - x[half + i] * s;
+    y[half + i] = x[half + i] * cos[i] + x[i] * s;
+  }
+}
+
+FOR_EACH_PROCESSOR void swiglu_row(const float* gate, const float* up, float* __restrict out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out[i] = gate[i] * sigmoid(gate[i]) * up[i];
+}
+
+FOR_EACH_PROCESSOR void swiglu_gradient_row(const float* gradient, const float* gate, const float* up, float* __restrict for_gate,
+                                            float* __restrict for_up, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float s = sigmoid(gate[i]);
+    const float active = gate[i] * s;
+    for_gate[i] = gradient[i] * up[i] * (s + active * (1.0f - s));
+    for_up[i] = gradient[i] * active;
+  }
+}
+
+FOR_EACH_PROCESSOR float largest_of(const float* x, int64_t count) {
+  float largest = -std::numeric_limits<float>::infinity();
+#pragma omp simd reduction(max : largest)
+  for (int64_t i = 0; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+// y = exp(x - largest), in place if y is x; returns the sum.
+FOR_EACH_PROCESSOR float exponentials(const float* x, float* y, float largest, int64_t count) {
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; ++i) {
+    y[i] = exponential(x[i] - largest);
+    sum += y[i];
+  }
+  return sum;
+}
+
+FOR_EACH_PROCESSOR float sum_of_exponentials(const float* x, float largest, int64_t count) {
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; ++i) sum += exponential(x[i] - largest);
+  return sum;
+}
+
+FOR_EACH_PROCESSOR void multiply_row(float* x, float factor, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] *= factor;
+}
+
+// Sums of long rows are taken in stretches, so that fp32 does not run out of digits.
+constexpr int64_t kStretch = 4096;
+
+// The loss of a row of logits; they become the gradient of `scale · loss`.
+float loss_to_gradient(float* logits, int64_t target, int64_t v, float scale) {
+  const float largest = largest_of(logits, v);
+  const float chosen = logits[target];
+  double sum = 0.0;
+  for (int64_t start = 0; start < v; start += kStretch) {
+    sum += exponentials(logits + start, logits + start, largest, std::min(kStretch, v - start));
+  }
+  multiply_row(logits, static_cast<float>(scale / sum), v);
+  logits[target] -= scale;
+  return static_cast<float>(std::log(sum) + largest - chosen);
+}
+
+float loss_of(const float* logits, int64_t target, int64_t v, int64_t* is_likeliest) {
+  const float largest = largest_of(logits, v);
+  double sum = 0.0;
+  for (int64_t start = 0; start < v; start += kStretch) {
+    sum += sum_of_exponentials(logits + start, largest, std::min(kStretch, v - start));
+  }
+  int64_t first = 0;
+  while (first < v && !(logits[first] >= largest)) ++first;  // the first of equals
+  *is_likeliest = first == target;
+  return static_cast<float>(std::log(sum) + largest - logits[target]);
+}
+
+// ---- rows of tensors ------------------------------------------------------------------------------------------------
+
+// Rows of a contiguous tensor, read and written as fp32 whatever it holds.
+class Rows {
+ public:
+  Rows(const at::Tensor& tensor, int64_t width)
+      : data_(static_cast<char*>(tensor.data_ptr())), width_(width), is_wide_(tensor.scalar_type() == at::kFloat) {
+    TORCH_CHECK(tensor.is_contiguous() && tensor.device().is_cpu(), "a row by row tensor on the CPU is wanted");
+    TORCH_CHECK(is_wide_ || tensor.scalar_type() == at::kBFloat16, "fp32 or bf16 is wanted, not ", tensor.scalar_type());
+  }
+  // The row where it lies, or widened into `space`.
+  const float* read(int64_t row, float* space) const {
+    if (is_wide_) return wide(row);
+    widen(half(row), space, width_);
+    return space;
+  }
+  // Where to write the row; `wrote` brings it home.
+  float* write(int64_t row, float* space) const { return is_wide_ ? wide(row) : space; }
+  void wrote(int64_t row, const float* space) const {
+    if (!is_wide_) narrow(space, half(row), width_);
+  }
+
+ private:
+  float* wide(int64_t row) const { return reinterpret_cast<float*>(data_) + row * width_; }
+  uint16_t* half(int64_t row) const { return reinterpret_cast<uint16_t*>(data_) + row * width_; }
+  char* data_;
+  int64_t width_;
+  bool is_wide_;
+};
+
+// Calls `work(row, space)` for every row, rows side by side; `space` holds `spaces` rows of fp32.
+template <class Work>
+void for_rows(int64_t rows, int64_t width, int64_t spaces, Work&& work) {
+  const int64_t together = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width));
+  at::parallel_for(0, rows, together, [&](int64_t begin, int64_t end) {
+    std::vector<float> space(spaces * width);
+    for (int64_t row = begin; row < end; ++row) work(row, space.data());
+  });
+}
+
+int64_t last_size(const at::Tensor& tensor) { return tensor.size(-1); }
+int64_t row_count(const at::Tensor& tensor) { return tensor.numel() / std::max<int64_t>(1, tensor.size(-1)); }
+
+// ---- nodes of the graph ---------------------------------------------------------------------------------------------
+
+struct RmsNorm : Function<RmsNorm> {
+  // Rows whose share of the weight's gradient is summed first: fixed, whatever the threads.
+  static constexpr int64_t kBlock = 64;
+
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, double eps) {
+    const auto input = x.contiguous();
+    const auto wide = weight.to(at::kFloat).contiguous();
+    auto out = at::empty_like(input);
+    auto factors = at::empty({row_count(input)}, at::kFloat);
+    const int64_t d = last_size(input);
+    const Rows from(input, d), to(out, d);
+    const float* w = wide.const_data_ptr<float>();
+    float* factor = factors.data_ptr<float>();
+    for_rows(row_count(input), d, 2, [&](int64_t row, float* space) {
+      float* y = to.write(row, space + d);
+      factor[row] = rms_norm_row(from.read(row, space), w, y, d, static_cast<float>(eps));
+      to.wrote(row, y);
+    });
+    ctx->save_for_backward({input, weight, factors});
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1], &factors = saved[2];
+    const auto gradient = gradients[0].contiguous();
+    const int64_t d = last_size(x), rows = row_count(x);
+    const auto wide = weight.to(at::kFloat).contiguous();
+    const float* factor = factors.const_data_ptr<float>();
+    const Rows dy(gradient, d), from(x, d);
+    at::Tensor for_x, for_weight;
+    if (ctx->needs_input_grad(0)) {
+      for_x = at::empty_like(x);
+      const Rows to(for_x, d);
+      const float* w = wide.const_data_ptr<float>();
+      for_rows(rows, d, 3, [&](int64_t row, float* space) {
+        float* out = to.write(row, space + 2 * d);
+        rms_norm_gradient_row(dy.read(row, space), from.read(row, space + d), w, factor[row], out, d);
+        to.wrote(row, out);
+      });
+    }
+    if (ctx->needs_input_grad(1)) {
+      const int64_t blocks = (rows + kBlock - 1) / kBlock;
+      auto parts = at::zeros({blocks, d}, at::kFloat);
+      float* part = parts.data_ptr<float>();
+      at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+        std::vector<float> space(2 * d);
+        for (int64_t row = begin * kBlock; row < std::min(end * kBlock, rows); ++row) {
+          const float* g = dy.read(row, space.data());
+          add_norm_weight_row(g, from.read(row, space.data() + d), factor[row], part + row / kBlock * d, d);
+        }
+      });
+      for_weight = parts.sum(0).to(weight.scalar_type());
+    }
+    return {for_x, for_weight, at::Tensor()};
+  }
+};
+
+// x `[.., positions, heads, k]`, cosines and sines `[positions, .., k / 2]` or with the rows before them.
+at::Tensor rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, float direction) {
+  const auto input = x.contiguous();
+  auto out = at::empty_like(input);
+  const int64_t k = last_size(input), heads = input.size(-2), positions = cos.numel() / (k / 2);
+  const Rows from(input, heads * k), to(out, heads * k);
+  const float *c = cos.const_data_ptr<float>(), *s = sin.const_data_ptr<float>();
+  for_rows(input.numel() / (heads * k), heads * k, 2, [&](int64_t row, float* space) {
+    const float* read = from.read(row, space);
+    float* y = to.write(row, space + heads * k);
+    const int64_t turn = row % positions * (k / 2);
+    for (int64_t head = 0; head < heads; ++head) rotate_row(read + head * k, c + turn, s + turn, direction, y + head * k, k / 2);
+    to.wrote(row, y);
+  });
+  return out;
+}
+
+struct Rotate : Function<Rotate> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+    ctx->save_for_backward({cos, sin});
+    return rotated(x, cos, sin, 1.0f);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    return {rotated(gradients[0], saved[0], saved[1], -1.0f), at::Tensor(), at::Tensor()};
+  }
+};
+
+struct SwiGlu : Function<SwiGlu> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up) {
+    const auto g = gate.contiguous(), u = up.contiguous();
+    auto out = at::empty_like(g);
+    const int64_t f = last_size(g);
+    const Rows gates(g, f), ups(u, f), to(out, f);
+    for_rows(row_count(g), f, 3, [&](int64_t row, float* space) {
+      float* y = to.write(row, space + 2 * f);
+      swiglu_row(gates.read(row, space), ups.read(row, space + f), y, f);
+      to.wrote(row, y);
+    });
+    ctx->save_for_backward({g, u});
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &g = saved[0], &u = saved[1];
+    const auto gradient = gradients[0].contiguous();
+    auto for_gate = at::empty_like(g), for_up = at::empty_like(u);
+    const int64_t f = last_size(g);
+    const Rows dy(gradient, f), gates(g, f), ups(u, f), to_gate(for_gate, f), to_up(for_up, f);
+    for_rows(row_count(g), f, 5, [&](int64_t row, float* space) {
+      float *dg = to_gate.write(row, space + 3 * f), *du = to_up.write(row, space + 4 * f);
+      swiglu_gradient_row(dy.read(row, space), gates.read(row, space + f), ups.read(row, space + 2 * f), dg, du, f);
+      to_gate.wrote(row, dg);
+      to_up.wrote(row, du);
+    });
+    return {for_gate, for_up};
+  }
+};
+
+// Where the tensors of linear layers stand in one list: the graph takes only tensors that are there.
+struct Places {
+  enum Part { kWeight, kBias, kA, kB, kParts };
+  static constexpr int64_t kNone = -1;
+  // The residual's place, then four a layer.
+  std::vector<int64_t> places;
+
+  size_t layers() const { return (places.size() - 1) / kParts; }
+  int64_t residual() const { return places[0]; }
+  int64_t of(size_t layer, Part part) const { return places[1 + layer * kParts + part]; }
+  bool is_adapted(size_t layer) const { return of(layer, kA) != kNone; }
+};
+
+// Linear layers over one input, with their adapters: products only, each sum taken inside of one. The adapters' first
+// products are one, over all A at once. A frozen weight of another kind than x is brought to it for its product alone.
+struct Linears : Function<Linears> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& x, at::TensorList tensors, std::vector<int64_t> list,
+                               double scale) {
+    const Places places{list};
+    const auto get = [&](int64_t place) { return place == Places::kNone ? at::Tensor() : tensors[place]; };
+    const auto wants = [&](int64_t place) { return place != Places::kNone && tensors[place].requires_grad(); };
+    const auto residual = get(places.residual());
+    const auto down = joined(places, tensors);
+    at::Tensor low;
+    if (down.defined()) low = at::mm(x, down.t()).mul_(scale);
+    variable_list outs;
+    bool x_is_wanted = false, low_is_wanted = false;
+    int64_t from = 0;
+    for (size_t layer = 0; layer < places.layers(); ++layer) {
+      const auto weight = get(places.of(layer, Places::kWeight)).to(x.scalar_type());
+      auto bias = get(places.of(layer, Places::kBias));
+      if (bias.defined()) bias = bias.to(x.scalar_type());
+      const auto start = residual.defined() && bias.defined() ? residual + bias : residual.defined() ? residual : bias;
+      auto out = start.defined() ? at::addmm(start, x, weight.t()) : at::mm(x, weight.t());
+      if (places.is_adapted(layer)) {
+        const auto b = get(places.of(layer, Places::kB));
+        out.addmm_(low.narrow(1, from, b.size(1)), b.t());
+        from += b.size(1);
+      }
+      outs.push_back(out);
+      x_is_wanted |= wants(places.of(layer, Places::kWeight)) || wants(places.of(layer, Places::kA));
+      low_is_wanted |= wants(places.of(layer, Places::kB));
+    }
+    variable_list saved(tensors.begin(), tensors.end());
+    if (places.residual() != Places::kNone) saved[places.residual()] = at::Tensor();
+    saved.push_back(x_is_wanted ? x : at::Tensor());
+    saved.push_back(low_is_wanted ? low : at::Tensor());
+    ctx->save_for_backward(saved);
+    ctx->saved_data["places"] = list;
+    ctx->saved_data["scale"] = scale;
+    return outs;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Places places{ctx->saved_data["places"].toIntVector()};
+    const at::TensorList tensors(saved.data(), saved.size() - 2);
+    const auto &x = saved[saved.size() - 2], &low = saved[saved.size() - 1];
+    const bool for_x = ctx->needs_input_grad(0);
+    const auto wanted = [&](int64_t place) { return place != Places::kNone && ctx->needs_input_grad(1 + place); };
+    variable_list made(tensors.size());
+    at::Tensor of_x;
+    variable_list lows;  // the gradients of the adapters' first products
+    bool a_is_wanted = false;
+    int64_t from = 0;
+    for (size_t layer = 0; layer < places.layers(); ++layer) {
+      const int64_t weight = places.of(layer, Places::kWeight), bias = places.of(layer, Places::kBias);
+      const int64_t a = places.of(layer, Places::kA), b = places.of(layer, Places::kB);
+      const auto& dy = gradients[layer];
+      if (for_x) {
+        const auto wide = tensors[weight].to(dy.scalar_type());
+        of_x = of_x.defined() ? of_x.addmm_(dy, wide) : at::mm(dy, wide);
+      }
+      if (wanted(weight)) made[weight] = at::mm(dy.t(), x);
+      if (wanted(bias)) made[bias] = dy.sum(0);
+      if (!places.is_adapted(layer)) continue;
+      const int64_t rank = tensors[a].size(0);
+      if (wanted(b)) made[b] = at::mm(dy.t(), low.narrow(1, from, rank));
+      from += rank;
+      a_is_wanted |= wanted(a);
+      lows.push_back(at::mm(dy, tensors[b]));
+    }
+    if (!lows.empty()) {
+      const auto for_low = (lows.size() == 1 ? lows[0] : at::cat(lows, 1)).mul_(scale_of(ctx));
+      if (for_x) of_x.addmm_(for_low, joined(places, tensors));
+      if (a_is_wanted) give_each_its_rows(places, at::mm(for_low.t(), x), tensors, wanted, made);
+    }
+    if (wanted(places.residual())) made[places.residual()] = gradients[0];
+    variable_list all{of_x};
+    all.insert(all.end(), made.begin(), made.end());
+    all.resize(all.size() + 2);  // the places and the scale have none
+    return all;
+  }
+
+ private:
+  static double scale_of(AutogradContext* ctx) { return ctx->saved_data["scale"].toDouble(); }
+
+  // All A, one below the other.
+  static at::Tensor joined(const Places& places, at::TensorList tensors) {
+    variable_list all;
+    for (size_t layer = 0; layer < places.layers(); ++layer) {
+      if (places.is_adapted(layer)) all.push_back(tensors[places.of(layer, Places::kA)]);
+    }
+    if (all.empty()) return {};
+    return all.size() == 1 ? all[0] : at::cat(all, 0);
+  }
+
+  template <class Wanted>
+  static void give_each_its_rows(const Places& places, const at::Tensor& of_all, at::TensorList tensors, Wanted&& wanted,
+                                 variable_list& made) {
+    int64_t row = 0;
+    for (size_t layer = 0; layer < places.layers(); ++layer) {
+      const int64_t a = places.of(layer, Places::kA);
+      if (a == Places::kNone) continue;
+      const int64_t rank = tensors[a].size(0);
+      if (wanted(a)) made[a] = of_all.narrow(0, row, rank);
+      row += rank;
+    }
+  }
+};
+
+}  // namespace
+
+extern "C" {
+
+char* ltune_rms_norm(Handle x, Handle weight, double eps, Handle* out) {
+  return guarded([&] { *out = new at::Tensor(RmsNorm::apply(*x, *weight, eps)); });
+}
+
+char* ltune_rotate(Handle x, Handle cos, Handle sin, Handle* out) {
+  return guarded([&] { *out = new at::Tensor(Rotate::apply(*x, *cos, *sin)); });
+}
+
+char* ltune_swiglu(Handle gate, Handle up, Handle* out) {
+  return guarded([&] { *out = new at::Tensor(SwiGlu::apply(*gate, *up)); });
+}
+
+char* ltune_linears(Handle x, Handle residual, const Handle* layers, size_t count, double scale, Handle* outs) {
+  return guarded([&] {
+    variable_list tensors;
+    std::vector<int64_t> places;
+    const auto add = [&](Handle tensor) {
+      places.push_back(tensor ? static_cast<int64_t>(tensors.size()) : Places::kNone);
+      if (tensor) tensors.push_back(*tensor);
+    };
+    add(residual);
+    for (size_t index = 0; index < count * Places::kParts; ++index) add(layers[index]);
+    auto made = Linears::apply(*x, at::TensorList(tensors), places, scale);
+    for (size_t index = 0; index < count; ++index) outs[index] = new at::Tensor(std::move(made[index]));
+  });
+}
+
+char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, float* losses) {
+  return guarded([&] {
+    const int64_t v = last_size(*logits);
+    const Rows rows(*logits, v);
+    const int64_t* target = targets->const_data_ptr<int64_t>();
+    for_rows(row_count(*logits), v, 1, [&](int64_t row, float* space) {
+      float* x = const_cast<float*>(rows.read(row, space));
+      losses[row] = loss_to_gradient(x, target[row], v, static_cast<float>(scale));
+      rows.wrote(row, x);
+    });
+  });
+}
+
+char* ltune_losses(Handle logits, Handle targets, float* losses, int64_t* are_likeliest) {
+  return guarded([&] {
+    const int64_t v = last_size(*logits);
+    const Rows rows(*logits, v);
+    const int64_t* target = targets->const_data_ptr<int64_t>();
+    for_rows(row_count(*logits), v, 1, [&](int64_t row, float* space) {
+      losses[row] = loss_of(rows.read(row, space), target[row], v, are_likeliest + row);
+    });
+  });
+}
+
+}  // extern "C"
