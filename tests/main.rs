@@ -1,5 +1,6 @@
 //! One test binary: what ltune shows, what it computes, and how its rooms lie.
 
+mod api;
 mod bad_input;
 mod command_line;
 mod contract;
