@@ -4,6 +4,8 @@ mod api;
 mod bad_input;
 mod command_line;
 mod contract;
+#[cfg(feature = "jupyter")]
+mod evcxr;
 mod exactness;
 mod forks;
 mod golden;
