@@ -17,6 +17,7 @@
 //!
 //! A room knows only those below it; `tests/rooms.rs` enforces that.
 
+pub mod api;
 pub mod assist;
 pub mod data;
 pub mod evaluate;
@@ -33,3 +34,10 @@ pub mod statements;
 pub mod torch;
 pub mod train;
 pub mod units;
+
+/// Tensors as cells of a notebook see them, without a dependency of their own.
+pub use tch;
+
+pub use api::{Data, Definition, Error, Metrics, Model, Session, Shown, Tune, choice, measure, word};
+pub use evaluate::exact_match::Answer;
+pub use train::schedule::Moment;

@@ -1,8 +1,11 @@
 //! One test binary: what ltune shows, what it computes, and how its rooms lie.
 
+mod api;
 mod bad_input;
 mod command_line;
 mod contract;
+#[cfg(feature = "jupyter")]
+mod evcxr;
 mod exactness;
 mod forks;
 mod golden;

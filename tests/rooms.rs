@@ -32,6 +32,27 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("interpreter", &["units", "events", "files", "language", "torch", "session", "statements"]),
     ("assist", &["units", "events", "files", "language", "data", "session", "statements"]),
     (
+        "api",
+        &[
+            "units",
+            "events",
+            "files",
+            "language",
+            "torch",
+            "plot",
+            "model",
+            "data",
+            "generate",
+            "train",
+            "evaluate",
+            "session",
+            "statements",
+            "interpreter",
+            "assist",
+            "frontends",
+        ],
+    ),
+    (
         "frontends",
         &[
             "units",

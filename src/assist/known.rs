@@ -127,6 +127,7 @@ fn named(name: &str, thing: &Thing) -> Option<Name> {
     };
     Some(match thing {
         Thing::Broken(_) => return None,
+        Thing::Own(kind) => Name { summary: kind.described().into(), ..empty },
         Thing::Variable(value) => Name { summary: value.to_ltune(), value: Some(value.clone()), ..empty },
         Thing::Model(model) => model_name(model, empty),
         Thing::Data(data) => data_name(data, empty),

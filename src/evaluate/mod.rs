@@ -19,6 +19,10 @@ pub enum EvaluateError {
     DoesNotFit { metric: &'static str, needed: &'static str },
     #[error("{place} has the label `{label}`, which no other row the labels were taken from has")]
     UnknownLabel { place: String, label: String },
+    #[error("the metric `{metric}` gave {value} for {place}; it must give a number")]
+    OwnMetric { metric: String, value: f64, place: String },
+    #[error("the metric `{metric}` panicked at {place}")]
+    OwnPanicked { metric: String, place: String },
     #[error("stopped after {done} of {total} rows")]
     Stopped { done: u64, total: u64 },
     #[error(transparent)]

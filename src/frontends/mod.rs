@@ -4,6 +4,8 @@ pub mod batches;
 pub mod color;
 pub mod command_line;
 pub mod doctor;
+pub mod evcxr;
+pub mod html;
 pub mod json;
 #[cfg(feature = "jupyter")]
 pub mod jupyter;

@@ -1,7 +1,7 @@
 //! The one table of diagnostic codes. A code never changes its meaning and is never used again for another one.
 //!
 //! `L00xx` lexical and syntax, `L01xx` names, settings and values, `L02xx` models, `L03xx` data, `L04xx` training,
-//! `L05xx` files, runs and what happens while running.
+//! `L05xx` files, runs and what happens while running, `L06xx` Rust programs and Rust cells.
 
 /// A diagnostic code with what `ltune explain` says about it.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +150,10 @@ pub const UNKNOWN_COMMAND: &str = "L0520";
 pub const EDITOR: &str = "L0521";
 pub const KERNEL: &str = "L0530";
 pub const KERNEL_INSTALL: &str = "L0531";
+
+pub const OWN_CODE: &str = "L0601";
+pub const STOPPED: &str = "L0602";
+pub const NO_EVCXR: &str = "L0603";
 
 /// Every code of the tool, in order.
 pub const TABLE: &[Code] = &[
@@ -846,6 +850,29 @@ pub const TABLE: &[Code] = &[
         explanation: "The folder that Jupyter looks in could not be found or written. `--user` installs for you alone, \
                       `--sys-prefix` into the active Python environment, `--prefix P` into `P/share/jupyter`.",
         example: "# ltune kernel install --sys-prefix",
+    },
+    Code {
+        code: OWN_CODE,
+        title: "a function of the Rust program failed",
+        explanation: "A schedule, a metric or a callback that a Rust program added panicked, gave something that is no \
+                      number, or is not there any more. Training is at its last whole step and everything is kept. A \
+                      schedule gives a share of `lr` from zero up; a metric gives a finite number for each answer.",
+        example: "step a                                  # with `schedule = mine`, where `mine` gives NaN",
+    },
+    Code {
+        code: STOPPED,
+        title: "the work was asked to stop",
+        explanation: "`Session::cancel` asked for it, from a signal or another thread. Runs are at whole steps and \
+                      everything is kept; statements behind the one that was stopped did not run.",
+        example: "step a 500                              # stopped; `step a` goes on",
+    },
+    Code {
+        code: NO_EVCXR,
+        title: "Rust cells cannot be set up",
+        explanation: "`ltune kernel install --rust` describes the kernel of evcxr, which runs Rust cells, to Jupyter. It \
+                      needs the program `evcxr_jupyter` on the path or in `~/.cargo/bin`, and the sources that this \
+                      `ltune` was built from. `cargo install --locked evcxr_jupyter` installs evcxr's kernel.",
+        example: "# cargo install --locked evcxr_jupyter && ltune kernel install --rust",
     },
 ];
 

@@ -127,6 +127,7 @@ impl Fit<'_> {
                 self.choice(choices, if flag { "on" } else { "off" }, span, None)
             }
             (Kind::Choice(_), choice @ Value::Choice { .. }) => Ok(choice),
+            (Kind::Choice(_), Value::Name(name)) if self.is_added(&name) => Ok(Value::Name(name)),
             (Kind::Name(kinds), Value::Name(name)) => self.defined(kinds, &[name], span).map_err(one),
             (Kind::Part, Value::Name(name)) => self.part(&[name], span).map_err(one),
             (Kind::Part, Value::Part { data, part }) => {
@@ -208,8 +209,11 @@ impl Fit<'_> {
         }
     }
 
-    /// A word is first one of the choices, then a `let` name.
+    /// A word is first one of the choices, then a `let` name, then what a program has added for this setting.
     fn word(&self, choices: &'static [Choice], word: &str, expr: &Expr) -> Fitted {
+        if find_choice(choices, word).is_none() && self.is_added(word) {
+            return Ok(Value::Name(word.to_string()));
+        }
         if find_choice(choices, word).is_none()
             && let Some(value) = self.variable(expr).or_else(|| constant(word))
         {
@@ -224,6 +228,11 @@ impl Fit<'_> {
             };
         }
         self.choice(choices, word, expr.span, None)
+    }
+
+    /// Whether a program has added what may stand here by this name.
+    fn is_added(&self, name: &str) -> bool {
+        self.scope.kind_of(name).and_then(NameKind::stands_in) == Some(self.name)
     }
 
     fn choice(&self, choices: &'static [Choice], word: &str, span: Span, block: Option<&Block>) -> Fitted {
@@ -524,7 +533,8 @@ pub fn has_form(kind: &Kind, expr: &Expr, scope: &dyn Scope) -> bool {
         (ExprKind::List(_), Kind::List { .. } | Kind::Prompt) => true,
         (_, Kind::List { of, .. }) => has_form(of, expr, scope),
         (ExprKind::Path(names), Kind::Choice(choices)) => {
-            names.len() == 1 && find_choice(choices, &names[0]).is_some()
+            let added = || scope.kind_of(&names[0]).is_some_and(|kind| kind.stands_in().is_some());
+            names.len() == 1 && (find_choice(choices, &names[0]).is_some() || added())
         }
         (ExprKind::Choice { .. }, Kind::Choice(_)) => true,
         (ExprKind::Path(names), Kind::Bool | Kind::None) => {

@@ -11,6 +11,10 @@ pub enum NameKind {
     Data,
     Run,
     Variable,
+    /// A schedule that a Rust program has added.
+    Schedule,
+    /// A metric that a Rust program has added.
+    Metric,
 }
 
 impl NameKind {
@@ -21,6 +25,8 @@ impl NameKind {
             NameKind::Data => "a data set",
             NameKind::Run => "a run",
             NameKind::Variable => "a `let` name",
+            NameKind::Schedule => "a schedule of its own",
+            NameKind::Metric => "a metric of its own",
         }
     }
 
@@ -31,6 +37,17 @@ impl NameKind {
             NameKind::Data => "data NAME { … }",
             NameKind::Run => "tune NAME { … }",
             NameKind::Variable => "let NAME = …",
+            NameKind::Schedule => "own_schedule(\"NAME\", …)",
+            NameKind::Metric => "own_metric(\"NAME\", …)",
+        }
+    }
+
+    /// The setting in which such a name may stand where a word is wanted.
+    pub fn stands_in(self) -> Option<&'static str> {
+        match self {
+            NameKind::Schedule => Some("schedule"),
+            NameKind::Metric => Some("metrics"),
+            _ => None,
         }
     }
 }

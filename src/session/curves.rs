@@ -132,7 +132,11 @@ fn evaluation_points(metric: &str, record: &Record, axis: &Axis) -> Vec<(String,
             "loss" => evaluation.loss,
             "perplexity" => evaluation.perplexity,
             "token_accuracy" => evaluation.token_accuracy,
-            _ => continue,
+            // One that `eval` was asked for, or none at all.
+            other => match evaluation.metrics.get(other) {
+                Some(value) => *value,
+                None => continue,
+            },
         };
         let point = (axis.at(evaluation.step.unwrap_or(0)), value);
         match found.iter_mut().find(|(data, _)| *data == evaluation.data) {

@@ -3,13 +3,15 @@
 use crate::data::dataset::{Dataset, Part, PartName};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::comparison::Verdict;
-use crate::evaluate::exact_match::{answers, exact_match};
+use crate::evaluate::exact_match::{Answer, answers, exact_match};
 use crate::evaluate::labels;
 use crate::events::{Diagnostic, Evaluation, Event, Out, Progress};
 use crate::language::codes;
+use crate::session::own::OwnMetric;
 use crate::session::training::measure;
 use crate::session::{Subject, sentence};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What is measured, and on which rows.
@@ -19,6 +21,8 @@ pub struct Measurement<'a> {
     pub dataset: &'a Dataset,
     pub part: &'a Part,
     pub metrics: &'a [String],
+    /// Those of them that a Rust program has added.
+    pub own: &'a [OwnMetric],
     /// Sequences at a time.
     pub batch: usize,
 }
@@ -54,6 +58,9 @@ impl Measurement<'_> {
         match self.verdicts(subject, &mut evaluation.metrics, out) {
             Ok(verdicts) => Ok(Some(Measured { evaluation, verdicts })),
             Err(EvaluateError::Stopped { .. }) => Ok(None),
+            Err(error @ (EvaluateError::OwnMetric { .. } | EvaluateError::OwnPanicked { .. })) => {
+                Err(Diagnostic::error(codes::OWN_CODE, sentence(&error)))
+            }
             Err(error) => Err(Diagnostic::error(codes::EVALUATION, sentence(&error))),
         }
     }
@@ -75,10 +82,15 @@ impl Measurement<'_> {
             !cancel.stop()
         };
         let mut verdicts = vec![];
-        if wants("exact_match") {
+        if wants("exact_match") || !self.own.is_empty() {
             let answers = answers(&policy, &subject.tokenizer, self.part, &rows, &mut observe)?;
-            metrics.insert("exact_match".into(), exact_match(&answers));
-            verdicts = answers.iter().map(|answer| Verdict::of_answer(answer, self.part)).collect();
+            for own in self.own {
+                metrics.insert(own.0.clone(), mean(own, &answers, self.part)?);
+            }
+            if wants("exact_match") {
+                metrics.insert("exact_match".into(), exact_match(&answers));
+                verdicts = answers.iter().map(|answer| Verdict::of_answer(answer, self.part)).collect();
+            }
         }
         if wants("accuracy") || wants("f1") {
             let candidates = labels::candidates(self.dataset);
@@ -94,4 +106,18 @@ impl Measurement<'_> {
         }
         Ok(verdicts)
     }
+}
+
+/// The mean of a metric of one's own over the answers.
+fn mean((name, function): &OwnMetric, answers: &[Answer], part: &Part) -> Result<f64, EvaluateError> {
+    let mut sum = 0.0;
+    for answer in answers {
+        let (metric, place) = (name.clone(), part.place(answer.example));
+        match catch_unwind(AssertUnwindSafe(|| function(answer))) {
+            Ok(value) if value.is_finite() => sum += value,
+            Ok(value) => return Err(EvaluateError::OwnMetric { metric, value, place }),
+            Err(_) => return Err(EvaluateError::OwnPanicked { metric, place }),
+        }
+    }
+    Ok(sum / answers.len() as f64)
 }

@@ -13,6 +13,7 @@ pub mod lineage;
 pub mod load;
 pub mod measurement;
 pub mod outline;
+pub mod own;
 pub mod plan_file;
 pub mod record;
 pub mod resume;
@@ -33,6 +34,7 @@ use crate::model::llama::Policy;
 use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinition, same};
 use crate::session::journal::Journal;
 use crate::session::outline::{Outline, Thing};
+use crate::session::own::Own;
 use crate::session::run::Run;
 use crate::torch::processor::Processor;
 use crate::train::recipe::Recipe;
@@ -59,6 +61,8 @@ pub struct Session {
     pub settle: Option<Settle>,
     /// Where each run was when a round of `repeat` began.
     pub rounds: Vec<Round>,
+    /// What a Rust program has added.
+    pub own: Own,
     /// Runs that have begun.
     begun: u64,
     /// What was warned of and is not said again.

@@ -16,6 +16,8 @@ pub enum Thing {
     Model(Rc<ModelDefinition>),
     Data(Rc<DataDefinition>),
     Run(Rc<TuneDefinition>),
+    /// A schedule or a metric of a Rust program; the session has it.
+    Own(NameKind),
     /// Its definition has a mistake, which is reported where it stands; what uses the name is not to blame.
     Broken(NameKind),
 }
@@ -27,7 +29,7 @@ impl Thing {
             Thing::Model(_) => NameKind::Model,
             Thing::Data(_) => NameKind::Data,
             Thing::Run(_) => NameKind::Run,
-            Thing::Broken(kind) => *kind,
+            Thing::Own(kind) | Thing::Broken(kind) => *kind,
         }
     }
 }
@@ -93,6 +95,11 @@ impl Outline {
         self.changed.remove(&name);
         self.put(&name, Thing::Run(Rc::new(tune)));
         self.last_run = Some(name);
+    }
+
+    /// A Rust program has added a schedule or a metric.
+    pub fn define_own(&mut self, name: &str, kind: NameKind) {
+        self.put(name, Thing::Own(kind));
     }
 
     /// The definition of this name has a mistake; an earlier good one stays.

@@ -89,7 +89,9 @@ impl Run {
     }
 
     fn read_checkpoint(&self, path: &Path) -> Result<(Trainer, State), Diagnostic> {
-        checkpoint::read(path, self.base.clone(), self.trainer.material().clone(), &self.origin()?)
+        let read =
+            checkpoint::read(path, self.base.clone(), self.trainer.material().clone(), &self.origin()?);
+        read.map(|(trainer, state)| (trainer.with_schedules(self.trainer.schedules()), state))
             .map_err(|error| train_error(self.name(), &error))
     }
 

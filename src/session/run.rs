@@ -96,7 +96,8 @@ impl Run {
         }
         let material = Material::new(&dataset, &definition.data.specification, PartName::Train);
         let trainer = Trainer::new(base.clone(), material, definition.recipe.clone())
-            .map_err(|error| train_error(&definition.name, &error))?;
+            .map_err(|error| train_error(&definition.name, &error))?
+            .with_schedules(&session.own.schedules);
         let lineage = Lineage::start(definition.settings.clone(), trainer.recipe().clone());
         let held = Held::new(snapshot_budget(&definition.settings));
         let mut run = Run {
@@ -218,6 +219,9 @@ pub fn train_error(run: &str, error: &TrainError) -> Diagnostic {
     let code = match error {
         TrainError::NotFinite { .. } => codes::NOT_FINITE,
         TrainError::PatternChangesNothing { .. } => codes::NO_EFFECT,
+        TrainError::NoSchedule { .. }
+        | TrainError::ScheduleGave { .. }
+        | TrainError::SchedulePanicked { .. } => codes::OWN_CODE,
         _ => codes::TRAINING,
     };
     Diagnostic::error(code, format!("run `{run}`: {}", sentence(error)))

@@ -308,7 +308,8 @@ impl Run {
         let start = target.first(1);
         let recipe = start.last().recipe.clone();
         let trainer = Trainer::new(self.base.clone(), self.trainer.material().clone(), recipe);
-        Ok((start, trainer.map_err(|error| train_error(self.name(), &error))?))
+        let trainer = trainer.map_err(|error| train_error(self.name(), &error))?;
+        Ok((start, trainer.with_schedules(self.trainer.schedules())))
     }
 
     fn replay(

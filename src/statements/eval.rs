@@ -65,10 +65,10 @@ impl Action for Eval {
         let data = self.data_name();
         let part = rows_of(&dataset, held_out(&dataset, self.part), &data)?;
         session.trained_on(&self.name, &dataset, &part, &data, out);
+        let (metrics, own) = (&self.metrics, session.own_metrics(&self.metrics));
         let subject = session.subject(&self.name, out)?;
-        let metrics = &self.metrics;
-        let measurement =
-            Measurement { data: &data, dataset: &dataset, part: &part, metrics, batch: self.batch };
+        let (batch, own) = (self.batch, own.as_slice());
+        let measurement = Measurement { data: &data, dataset: &dataset, part: &part, metrics, own, batch };
         let Some(Measured { evaluation, .. }) = measurement.of(&subject, out)? else { return Ok(()) };
         if let Some(run) = session.runs.get_mut(&self.name) {
             run.note_evaluation(evaluation.clone())?;

@@ -118,6 +118,7 @@ fn everything(session: &Session) -> Table {
     for (name, thing) in session.outline.things() {
         let what = match thing {
             Thing::Broken(_) => continue,
+            Thing::Own(_) => "added by the Rust program".to_string(),
             Thing::Variable(value) => value.to_ltune(),
             Thing::Model(model) => model.describe(),
             Thing::Data(data) => data.describe(),
@@ -139,6 +140,8 @@ fn everything(session: &Session) -> Table {
             NameKind::Model => "model",
             NameKind::Data => "data",
             NameKind::Variable => "value",
+            NameKind::Schedule => "schedule",
+            NameKind::Metric => "metric",
         };
         table.row([name.clone(), kind.to_string(), what]);
     }
@@ -158,7 +161,7 @@ fn one(name: &str, session: &Session, sources: &Sources) -> Vec<Table> {
             table.row([name.to_string(), value.to_ltune()]);
             return vec![table];
         }
-        Some(Thing::Broken(_)) | None => return vec![],
+        Some(Thing::Own(_) | Thing::Broken(_)) | None => return vec![],
     };
     let mut tables = vec![settings_table(name, form, settings, sources)];
     tables.extend(live(name, session));

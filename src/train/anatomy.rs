@@ -7,7 +7,7 @@ use crate::model::loss::LossSum;
 use crate::train::clip::{gradient_norm, gradients};
 use crate::train::error::TrainError;
 use crate::train::objective;
-use crate::train::schedule::learning_rate;
+use crate::train::schedule::rate;
 use crate::train::trainer::Trainer;
 use std::collections::{BTreeMap, BTreeSet};
 use tch::Tensor;
@@ -90,7 +90,7 @@ impl Trainer {
             .and_then(|(loss, norm)| Ok((loss, norm, block_norms(&self.trainables.tensors)?)));
         self.trainables.clear_gradients();
         let (loss, grad_norm, blocks) = result?;
-        let lr = learning_rate(&self.recipe, self.steps_per_epoch(), step);
+        let lr = rate(&self.recipe, &self.own, self.steps_per_epoch(), step)?;
         let of_batch = |(batch, sum): (&MicroBatch, &LossSum)| self.example_losses(batch, &sum.per_token);
         let examples = batches.iter().zip(&sums).flat_map(of_batch).collect();
         Ok(Anatomy { step, loss, lr, grad_norm, examples, blocks })

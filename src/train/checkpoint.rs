@@ -10,6 +10,7 @@ use crate::train::error::TrainError;
 use crate::train::material::Material;
 use crate::train::optimizer::{Moment, Moments, moment_names};
 use crate::train::recipe::Recipe;
+use crate::train::schedule::OwnSchedules;
 use crate::train::start;
 use crate::train::trainer::Trainer;
 use serde::{Deserialize, Serialize};
@@ -188,7 +189,8 @@ pub fn read(
     let trainables = start::resumed(&base, tensors, &state.recipe)?;
     let recipe = state.recipe.clone();
     let order = Arc::new(Schedule::new(&material.part, material.layout(&recipe)));
-    let trainer = Trainer { base, material, order, recipe, trainables, moments, step: state.step };
+    let (step, own) = (state.step, OwnSchedules::default());
+    let trainer = Trainer { base, material, order, recipe, trainables, moments, step, own };
     Ok((trainer, state))
 }
 

@@ -60,6 +60,19 @@ pub enum TrainError {
     )]
     Unchangeable { setting: &'static str, step: u64 },
 
+    #[error(
+        "the schedule `{name}` is not in this session; add it with `own_schedule` before training goes on"
+    )]
+    NoSchedule { name: String },
+
+    #[error(
+        "the schedule `{name}` gave {share} for step {step}; it must give a share of `lr`, a number from zero up"
+    )]
+    ScheduleGave { name: String, step: u64, share: f64 },
+
+    #[error("the schedule `{name}` panicked at step {step}")]
+    SchedulePanicked { name: String, step: u64 },
+
     #[error("`{}` cannot be continued from: {reason}", path.display())]
     Checkpoint { path: PathBuf, reason: String },
 

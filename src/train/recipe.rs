@@ -136,12 +136,34 @@ pub enum Decay {
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     Constant,
-    Linear { min: f64 },
-    Cosine { min: f64 },
-    CosineRestarts { cycles: u64, min: f64 },
-    StepDecay { every: Length, factor: f64 },
-    Cyclical { period: Length, min: f64, decay: f64 },
-    Wsd { decay: Length, shape: DecayShape, min: f64 },
+    Linear {
+        min: f64,
+    },
+    Cosine {
+        min: f64,
+    },
+    CosineRestarts {
+        cycles: u64,
+        min: f64,
+    },
+    StepDecay {
+        every: Length,
+        factor: f64,
+    },
+    Cyclical {
+        period: Length,
+        min: f64,
+        decay: f64,
+    },
+    Wsd {
+        decay: Length,
+        shape: DecayShape,
+        min: f64,
+    },
+    /// A function of the Rust program, by its name; the trainer has it.
+    Own {
+        name: String,
+    },
 }
 
 /// The last phase of warmup–stable–decay.

@@ -16,10 +16,67 @@
 //!
 //! Beyond `N` it stays at its value in `N`.
 
+use crate::train::error::TrainError;
 use crate::train::recipe::{DecayShape, Length, Recipe, Schedule};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::f64::consts::PI;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
-/// The learning rate of optimizer step `step`, counted from 1.
+/// Where a run is when a schedule of one's own is asked for the share of `lr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The optimizer step that is about to be taken, from 1.
+    pub step: u64,
+    /// The planned last step.
+    pub planned_steps: u64,
+    pub steps_per_epoch: u64,
+}
+
+/// From the moment to the share of `lr`. Asked again for the same moment it must give the same number: steps are taken
+/// again after an `undo`.
+pub type ScheduleFunction = Box<dyn Fn(Moment) -> f64>;
+
+/// The schedules that a Rust program has added, by name; one table for all runs of a session.
+#[derive(Clone, Default)]
+pub struct OwnSchedules(Rc<RefCell<BTreeMap<String, ScheduleFunction>>>);
+
+impl OwnSchedules {
+    pub fn add(&self, name: &str, function: ScheduleFunction) {
+        self.0.borrow_mut().insert(name.to_string(), function);
+    }
+
+    /// The share of `lr`, which must be a number from zero up.
+    fn share(&self, name: &str, moment: Moment) -> Result<f64, TrainError> {
+        let (name, step) = (name.to_string(), moment.step);
+        let functions = self.0.borrow();
+        let Some(function) = functions.get(&name) else { return Err(TrainError::NoSchedule { name }) };
+        match catch_unwind(AssertUnwindSafe(|| function(moment))) {
+            Ok(share) if share.is_finite() && share >= 0.0 => Ok(share),
+            Ok(share) => Err(TrainError::ScheduleGave { name, step, share }),
+            Err(_) => Err(TrainError::SchedulePanicked { name, step }),
+        }
+    }
+}
+
+impl fmt::Debug for OwnSchedules {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_set().entries(self.0.borrow().keys()).finish()
+    }
+}
+
+/// The learning rate of optimizer step `step`, which may be a schedule of one's own.
+pub fn rate(recipe: &Recipe, own: &OwnSchedules, steps_per_epoch: u64, step: u64) -> Result<f64, TrainError> {
+    let Schedule::Own { name } = &recipe.schedule else {
+        return Ok(learning_rate(recipe, steps_per_epoch, step));
+    };
+    let planned_steps = recipe.planned_steps(steps_per_epoch);
+    Ok(recipe.lr * own.share(name, Moment { step, planned_steps, steps_per_epoch })?)
+}
+
+/// The learning rate of optimizer step `step`, counted from 1, of a schedule that is known here.
 pub fn learning_rate(recipe: &Recipe, steps_per_epoch: u64, step: u64) -> f64 {
     let planned = recipe.planned_steps(steps_per_epoch);
     let warmup = recipe.warmup.steps(planned, steps_per_epoch);
@@ -44,7 +101,8 @@ fn share(schedule: &Schedule, plan: Plan, step: u64) -> f64 {
     let progress = after as f64 / (planned - warmup) as f64;
     let steps = |length: Length| length.steps(planned, steps_per_epoch).max(1);
     match *schedule {
-        Schedule::Constant => 1.0,
+        // Of one's own only the peak is known without the function.
+        Schedule::Constant | Schedule::Own { name: _ } => 1.0,
         Schedule::Linear { min } => above(min, 1.0 - progress),
         Schedule::Cosine { min } => above(min, half_cosine(progress)),
         Schedule::CosineRestarts { cycles, min } => {

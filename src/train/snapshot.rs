@@ -92,6 +92,7 @@ impl Trainer {
             trainables,
             moments,
             step,
+            own: self.own.clone(),
         }
     }
 

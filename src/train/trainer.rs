@@ -12,7 +12,7 @@ use crate::train::material::Material;
 use crate::train::objective;
 use crate::train::optimizer::{Moments, update};
 use crate::train::recipe::Recipe;
-use crate::train::schedule::learning_rate;
+use crate::train::schedule::{OwnSchedules, rate};
 use crate::train::start;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,6 +28,8 @@ pub struct Trainer {
     pub(super) moments: Moments,
     /// Optimizer steps taken.
     pub(super) step: u64,
+    /// Schedules of a Rust program, which the recipe may name.
+    pub(super) own: OwnSchedules,
 }
 
 /// What one optimizer step did.
@@ -58,7 +60,18 @@ impl Trainer {
         if order.steps_per_epoch() == 0 {
             return Err(TrainError::NoRows);
         }
-        Ok(Trainer { base, material, order, recipe, trainables, moments: Moments::new(), step: 0 })
+        let (moments, own) = (Moments::new(), OwnSchedules::default());
+        Ok(Trainer { base, material, order, recipe, trainables, moments, step: 0, own })
+    }
+
+    /// The same run with the schedules that a Rust program has added.
+    #[must_use]
+    pub fn with_schedules(self, own: &OwnSchedules) -> Trainer {
+        Trainer { own: own.clone(), ..self }
+    }
+
+    pub fn schedules(&self) -> &OwnSchedules {
+        &self.own
     }
 
     /// Optimizer steps taken.
@@ -116,7 +129,8 @@ impl Trainer {
         match recipe.unchangeable(&self.recipe) {
             // Nothing is lost yet. The tensors are made anew only if they must be: an adapter's folder may have changed.
             Some(_) if self.step == 0 => {
-                *self = Trainer::new(Arc::clone(&self.base), self.material.clone(), recipe)?;
+                let fresh = Trainer::new(Arc::clone(&self.base), self.material.clone(), recipe)?;
+                *self = fresh.with_schedules(&self.own);
                 return Ok(());
             }
             Some(setting) => return Err(TrainError::Unchangeable { setting, step: self.step }),
@@ -144,7 +158,7 @@ impl Trainer {
         let batches = self.batches_of(step);
         self.trainables.clear_gradients();
         let result = self.gradients(step, &batches, cancel).and_then(|(loss, grad_norm)| {
-            let lr = learning_rate(&self.recipe, self.steps_per_epoch(), step);
+            let lr = rate(&self.recipe, &self.own, self.steps_per_epoch(), step)?;
             if let Some(limit) = self.recipe.clip {
                 clip(&self.trainables.tensors, grad_norm, limit)?;
             }

@@ -1,7 +1,7 @@
 //! `ltune kernel`: serves one notebook, or installs itself where Jupyter looks.
 
 use crate::events::{Diagnostic, Out};
-use crate::frontends::jupyter::install::{Target, install};
+use crate::frontends::jupyter::install::{Kernel, SOURCES, Target, install};
 use crate::frontends::jupyter::serve;
 use crate::language::codes;
 use std::path::PathBuf;
@@ -29,21 +29,31 @@ enum KernelCommand {
         /// Into P/share/jupyter
         #[arg(long, value_name = "P")]
         prefix: Option<PathBuf>,
+        /// The kernel for Rust cells instead: evcxr's, with all that ltune needs in its environment
+        #[arg(long)]
+        rust: bool,
     },
 }
 
 impl KernelArguments {
     pub fn execute(&self, out: &mut Out) -> Result<(), Diagnostic> {
         match (&self.command, &self.connection_file) {
-            (Some(KernelCommand::Install { sys_prefix, prefix, .. }), _) => {
+            (Some(KernelCommand::Install { sys_prefix, prefix, rust, .. }), _) => {
                 let target = match prefix {
                     Some(prefix) => Target::Prefix(prefix.clone()),
                     None if *sys_prefix => Target::Environment,
                     None => Target::User,
                 };
-                let folder = install(&target)?;
+                let kernel = if *rust { Kernel::Rust } else { Kernel::Ltune };
+                let folder = install(kernel, &target)?;
                 out.text(format!("installed the kernel in {}", folder.display()));
-                out.text("start it with `jupyter lab`, or `jupyter console --kernel ltune`");
+                out.text(format!(
+                    "start it with `jupyter lab`, or `jupyter console --kernel {}`",
+                    kernel.name()
+                ));
+                if kernel == Kernel::Rust {
+                    say_how_cells_begin(out);
+                }
                 Ok(())
             }
             (None, Some(file)) => serve(file),
@@ -53,4 +63,14 @@ impl KernelArguments {
             }
         }
     }
+}
+
+fn say_how_cells_begin(out: &mut Out) {
+    out.text("a notebook begins with this cell:");
+    out.text(format!("\n  :dep ltune = {{ path = \"{SOURCES}\", default-features = false }}\n"));
+    out.note(
+        "the first time it builds ltune and what it stands on, which takes five to ten minutes on two cores and says \
+         nothing meanwhile; what is built is kept, and the next session is there in seconds",
+    );
+    out.note("one Rust notebook at a time: all build in the same folder");
 }

@@ -1,7 +1,7 @@
 //! Work under way as one display each: it is brought up to date in its place and ends as a plain line with the loss curve.
 
 use crate::events::{Progress, Step};
-use crate::frontends::jupyter::rich::escaped;
+use crate::frontends::html::escaped;
 use crate::frontends::progress::tail;
 use crate::units::Seconds;
 use jupyter_protocol::{

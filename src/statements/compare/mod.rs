@@ -138,10 +138,11 @@ impl Compare {
                 comparison.metrics = default_metrics(&dataset, &part, out);
             }
             comparison.rows = part.len();
+            let own = session.own_metrics(&comparison.metrics);
             let subject = session.subject(name, out)?;
             let (data, metrics) = (&comparison.data, &comparison.metrics);
-            let measurement =
-                Measurement { data, dataset: &dataset, part: &part, metrics, batch: self.batch };
+            let (batch, own) = (self.batch, own.as_slice());
+            let measurement = Measurement { data, dataset: &dataset, part: &part, metrics, own, batch };
             let Some(measured) = measurement.of(&subject, out)? else { return Ok(None) };
             comparison.conditions.get_or_insert_with(|| Conditions::now(&subject.base, &processor));
             comparison.subjects.push(Compared::new(&subject, measured));

@@ -12,7 +12,7 @@ use crate::session::run::Run;
 use crate::session::{Session, sentence};
 use crate::statements::compare::comparison::{Compared, Comparison, Sides};
 use crate::statements::compare::differences;
-use crate::statements::compare::table::{best, heading, shown, to_first, value_of};
+use crate::statements::compare::table::{best, heading, is_share, shown, to_first, value_of};
 use crate::units::{counted, grouped};
 use std::fmt::Write;
 
@@ -89,8 +89,7 @@ fn result(comparison: &Comparison, index: usize) -> String {
 fn cell(comparison: &Comparison, index: usize, metric: &str) -> String {
     let value = value_of(metric, &comparison.subjects[index].evaluation);
     let best = if best(comparison, metric).contains(&index) { " best" } else { "" };
-    let is_share = !matches!(metric, "loss" | "perplexity") && value.is_finite();
-    let bar = match is_share {
+    let bar = match is_share(metric) && value.is_finite() {
         true => format!("<i><b style=\"width:{:.1}%\"></b></i>", 100.0 * value.clamp(0.0, 1.0)),
         false => String::new(),
     };

@@ -4,6 +4,7 @@ use crate::evaluate::comparison::changes;
 use crate::events::{Evaluation, Table};
 use crate::plot::ticks::{measured, number};
 use crate::statements::compare::comparison::{Compared, Comparison, Sides};
+use crate::statements::eval::METRICS;
 use crate::statements::why::shortened;
 use crate::units::{counted, grouped};
 
@@ -16,14 +17,22 @@ enum Scale {
     Perplexity,
     /// From 0 to 1: more is better.
     Share,
+    /// Of a Rust program: what is better is not known.
+    Own,
 }
 
 fn scale(metric: &str) -> Scale {
     match metric {
         "loss" => Scale::Loss,
         "perplexity" => Scale::Perplexity,
-        _ => Scale::Share,
+        known if METRICS.iter().any(|metric| metric.word == known) => Scale::Share,
+        _ => Scale::Own,
     }
+}
+
+/// Whether a metric goes from 0 to 1.
+pub fn is_share(metric: &str) -> bool {
+    scale(metric) == Scale::Share
 }
 
 /// One metric of an evaluation; NaN where it was not measured.
@@ -46,7 +55,7 @@ pub fn shown(metric: &str, value: f64) -> String {
     match scale(metric) {
         _ if !value.is_finite() => measured(value, 4),
         Scale::Loss => format!("{value:.4}"),
-        Scale::Perplexity => measured(value, 4),
+        Scale::Perplexity | Scale::Own => measured(value, 4),
         Scale::Share => format!("{:.1} %", 100.0 * value),
     }
 }
@@ -68,7 +77,7 @@ fn difference(metric: &str, difference: f64) -> String {
 
 /// Which of the compared have the best value; none where all have the same, or nothing is to be compared.
 pub fn best(comparison: &Comparison, metric: &str) -> Vec<usize> {
-    if !comparison.compares(metric) {
+    if !comparison.compares(metric) || scale(metric) == Scale::Own {
         return vec![];
     }
     let value = |compared: &Compared| match scale(metric) {

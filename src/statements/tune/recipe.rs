@@ -86,6 +86,9 @@ fn optimizer(settings: &Settings) -> Optimizer {
 }
 
 fn schedule(settings: &Settings) -> (Schedule, Length) {
+    if let Some(Value::Name(name)) = settings.get("schedule") {
+        return (Schedule::Own { name: name.clone() }, Length::Steps(0));
+    }
     let (word, inner) = settings.choice("schedule");
     let stretch = |name: &str| length(inner.measure(name));
     let min = || inner.number("min");
