@@ -10,18 +10,18 @@ use crate::plot::svg::svg;
 use crate::plot::terminal::{Screen, terminal};
 use data_encoding::BASE64;
 use jupyter_protocol::{Media, MediaType};
+use serde_json::{Value, json};
 
 const PLAIN: Look = Look { width: 100, ..Look::PLAIN };
 
 /// The table as text and as HTML.
 pub fn table(table: &Table) -> Media {
-    let mut html = String::from("<table>");
+    let mut html = String::new();
     if !table.title.is_empty() {
-        html.push_str(&format!(
-            "<caption style=\"text-align:left\"><b>{}</b></caption>",
-            escaped(&table.title)
-        ));
+        // Not a caption: that would be broken to the width of a narrow table.
+        html.push_str(&format!("<div><b>{}</b></div>", escaped(&table.title)));
     }
+    html.push_str("<table>");
     if table.columns.iter().any(|column| !column.name.is_empty()) {
         let names = table.columns.iter().enumerate();
         let names: String = names.map(|(index, column)| cell(table, index, "th", &column.name)).collect();
@@ -34,7 +34,18 @@ pub fn table(table: &Table) -> Media {
         html.push_str(&format!("<tr>{cells}</tr>"));
     }
     html.push_str("</tbody></table>");
-    Media::new(vec![MediaType::Plain(tables::table(table, &PLAIN)), MediaType::Html(html)])
+    let plain = MediaType::Plain(tables::table(table, &PLAIN));
+    Media::new(vec![plain, MediaType::Html(html), json(json!(table))])
+}
+
+/// A value as text and as JSON.
+pub fn value(text: &str, value: &Value) -> Media {
+    Media::new(vec![MediaType::Plain(text.to_string()), json(value.clone())])
+}
+
+/// For programs that read a notebook; under a name of our own, since front ends show plain JSON rather than text.
+fn json(value: Value) -> MediaType {
+    MediaType::Other(("application/vnd.ltune+json".into(), value))
 }
 
 fn cell(table: &Table, index: usize, tag: &str, text: &str) -> String {
@@ -54,7 +65,7 @@ pub fn batch(batch: &Batch) -> Media {
         let count = row.tokens.len();
         html.push_str(&format!("<div style=\"opacity:.7\">row {index}, {count} tokens: {places}</div>"));
         let tokens: String = row.tokens.iter().map(token).collect();
-        html.push_str(&format!("<pre style=\"white-space:pre-wrap\">{tokens}</pre>"));
+        html.push_str(&format!("<pre style=\"white-space:pre-wrap;font-family:monospace\">{tokens}</pre>"));
     }
     html.push_str("<div style=\"opacity:.7\">on green: what the model learns to write</div>");
     Media::new(vec![MediaType::Plain(batches::batch(batch, &PLAIN)), MediaType::Html(html)])
@@ -82,6 +93,18 @@ pub fn figure(figure: &Figure) -> Result<Media, PlotError> {
     ]))
 }
 
+/// A drawn diagnostic in colours that can be read on the red ground of an error, light or dark: what notebooks make of
+/// bright and bold ones cannot. The title is bold and has none.
+pub fn readable(drawn: &str) -> String {
+    let title = drawn.strip_prefix("\x1b[1m\x1b[9").and_then(|rest| rest.split_once('m'));
+    let drawn = title.map_or(drawn.to_string(), |(_, rest)| format!("\x1b[1m{rest}"));
+    drawn
+        .replace("\x1b[1m\x1b[9", "\x1b[9")
+        .replace("\x1b[91m", "\x1b[31m")
+        .replace("\x1b[92m", "\x1b[32m")
+        .replace("\x1b[94m", "\x1b[34m")
+}
+
 /// Text that can stand in HTML.
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -99,5 +122,12 @@ mod tests {
         let MediaType::Html(html) = &media.content[1] else { panic!("HTML comes second") };
         assert!(html.contains("&lt;script&gt;") && html.contains("1 &amp; 2") && !html.contains("<script>"));
         assert!(html.contains("text-align:right"));
+    }
+
+    #[test]
+    fn an_error_keeps_to_colours_that_can_be_read() {
+        let drawn = "\x1b[1m\x1b[91merror[L0101]\x1b[0m\x1b[1m: no\x1b[0m\n\x1b[1m\x1b[94m1 │\x1b[0m \x1b[1m\x1b[91m━\x1b[0m";
+        let expected = "\x1b[1merror[L0101]\x1b[0m\x1b[1m: no\x1b[0m\n\x1b[34m1 │\x1b[0m \x1b[31m━\x1b[0m";
+        assert_eq!(readable(drawn), expected);
     }
 }
