@@ -60,6 +60,10 @@ fn with_tools(mut command: Command, tools: &Path) -> Command {
 #[test]
 #[ignore = "installs evcxr's kernel and builds ltune once more for its cells: about fifteen minutes"]
 fn rust_cells_run_in_evcxr() {
+    if std::env::var_os("LTUNE_TEST_EVCXR").is_none() {
+        println!("skipped: it takes half an hour and more the first time; set LTUNE_TEST_EVCXR=1 to run it");
+        return;
+    }
     let Some(tools) = evcxr() else {
         println!("skipped: `cargo install --locked {EVCXR}` did not work (no network?)");
         return;

@@ -1,235 +1,17 @@
-//! The kernel, spoken to over its sockets as a notebook does, by a client of our own; and the suite of Jupyter itself.
+//! The kernel, spoken to over its sockets as a notebook does.
 
-use crate::program::{Folder, Ran};
+mod client;
+mod endurance;
+mod protocol;
+mod suites;
+
+use crate::program::Folder;
+use client::{Kernel, RUN};
 use jupyter_protocol::{
-    CompleteRequest, ConnectionInfo, ExecuteReply, ExecuteRequest, InspectRequest, InterruptRequest,
-    IsCompleteRequest, JupyterMessage, JupyterMessageContent, MediaType, ReplyStatus, ShutdownRequest,
-    Transport,
+    CompleteRequest, ExecuteRequest, HistoryEntry, HistoryRequest, InspectRequest, InterruptRequest,
+    IsCompleteRequest, JupyterMessageContent, ReplyStatus, ShutdownRequest,
 };
-use jupyter_zmq_client::{
-    ClientControlConnection, ClientIoPubConnection, ClientShellConnection, create_client_control_connection,
-    create_client_iopub_connection, create_client_shell_connection_with_identity, peer_identity_for_session,
-};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
-
-/// Nothing that a test waits for takes longer, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-const SESSION: &str = "a-client";
-
-const RUN: &str = r#"
-model m { init = random { preset = tiny } }
-data r { from = random; rows = 60; length = 24 tokens; split = 80% / 20% }
-tune a { model = m; data = r; batch = 3 x 2; epochs = 400; lr = 1e-2; method = lora { rank = 4; dropout = 0.1 } }
-"#;
-
-/// A running kernel and its one client.
-struct Kernel {
-    folder: Folder,
-    child: Child,
-    connection: ConnectionInfo,
-    runtime: Runtime,
-    shell: ClientShellConnection,
-    everybody: ClientIoPubConnection,
-    control: ClientControlConnection,
-}
-
-/// What a cell gave.
-struct Cell {
-    reply: ExecuteReply,
-    messages: Vec<JupyterMessageContent>,
-}
-
-impl Kernel {
-    fn start() -> Kernel {
-        let folder = Folder::new();
-        let connection = connection();
-        let file = folder.write("connection.json", serde_json::to_vec(&connection).unwrap());
-        let file = file.display().to_string();
-        let child =
-            folder.command(&["kernel", "--connection-file", &file]).spawn().expect("the kernel starts");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (shell, everybody, control) = runtime.block_on(clients(&connection));
-        let mut kernel = Kernel { folder, child, connection, runtime, shell, everybody, control };
-        // The welcome says that nothing will be missed.
-        while !matches!(kernel.heard().content, JupyterMessageContent::IoPubWelcome(_)) {}
-        kernel
-    }
-
-    fn heard(&mut self) -> JupyterMessage {
-        let read = async { tokio::time::timeout(PATIENCE, self.everybody.read()).await };
-        self.runtime.block_on(read).expect("something is heard in time").expect("it is a message")
-    }
-
-    fn send(&mut self, content: impl Into<JupyterMessageContent>) -> String {
-        let message = JupyterMessage::new(content, None);
-        let id = message.header.msg_id.clone();
-        self.runtime.block_on(self.shell.send(message)).expect("it can be sent");
-        id
-    }
-
-    fn replied(&mut self) -> JupyterMessageContent {
-        let read = async { tokio::time::timeout(PATIENCE, self.shell.read()).await };
-        self.runtime.block_on(read).expect("a reply comes in time").expect("it is a message").content
-    }
-
-    fn ask(&mut self, content: impl Into<JupyterMessageContent>) -> JupyterMessageContent {
-        self.send(content);
-        self.replied()
-    }
-
-    fn command(&mut self, content: impl Into<JupyterMessageContent>) -> JupyterMessageContent {
-        let message = JupyterMessage::new(content, None);
-        let exchange = async {
-            self.control.send(message).await.expect("it can be sent");
-            tokio::time::timeout(PATIENCE, self.control.read()).await
-        };
-        self.runtime.block_on(exchange).expect("a reply comes in time").expect("it is a message").content
-    }
-
-    fn run(&mut self, code: &str) -> Cell {
-        let id = self.send(ExecuteRequest::new(code.into()));
-        self.finish(&id)
-    }
-
-    /// The reply of the cell and all that was heard of it.
-    fn finish(&mut self, id: &str) -> Cell {
-        let reply = loop {
-            if let JupyterMessageContent::ExecuteReply(reply) = self.replied() {
-                break reply;
-            }
-        };
-        let mut messages = vec![];
-        loop {
-            let message = self.heard();
-            if message.parent_header.as_ref().is_none_or(|parent| parent.msg_id != id) {
-                continue;
-            }
-            if is_idle(&message.content) {
-                return Cell { reply, messages };
-            }
-            messages.push(message.content);
-        }
-    }
-
-    /// Until a step of training has been printed.
-    fn wait_for_a_step(&mut self) {
-        loop {
-            if let JupyterMessageContent::StreamContent(stream) = self.heard().content
-                && stream.text.starts_with("step")
-            {
-                return;
-            }
-        }
-    }
-
-    /// Whether the process ends by itself.
-    fn ends(&mut self) -> bool {
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(10) {
-            if self.child.try_wait().expect("it can be asked").is_some() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        false
-    }
-
-    /// The losses that the one run of the folder has recorded.
-    fn losses(&self) -> Vec<f64> {
-        let mut metrics = vec![];
-        find(self.folder.path(), "metrics.jsonl", &mut metrics);
-        let text = std::fs::read_to_string(&metrics[0]).expect("the metrics can be read");
-        let rows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        rows.filter(|row| row["grad_norm"].is_number()).filter_map(|row| row["loss"].as_f64()).collect()
-    }
-}
-
-impl Drop for Kernel {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Cell {
-    fn printed(&self) -> String {
-        let texts = self.messages.iter().filter_map(|message| match message {
-            JupyterMessageContent::StreamContent(stream) => Some(stream.text.as_str()),
-            _ => None,
-        });
-        texts.collect()
-    }
-
-    fn kinds(&self) -> Vec<&str> {
-        self.messages.iter().map(JupyterMessageContent::message_type).collect()
-    }
-
-    /// The forms of the first display.
-    fn display(&self) -> Vec<&str> {
-        let shown = self.messages.iter().find_map(|message| match message {
-            JupyterMessageContent::DisplayData(shown) => Some(&shown.data.content),
-            _ => None,
-        });
-        let mut forms: Vec<&str> = shown.into_iter().flatten().map(MediaType::mime_type).collect();
-        forms.sort_unstable();
-        forms
-    }
-}
-
-fn connection() -> ConnectionInfo {
-    let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |index: usize| listeners[index].local_addr().unwrap().port();
-    ConnectionInfo {
-        ip: "127.0.0.1".into(),
-        transport: Transport::TCP,
-        shell_port: port(0),
-        iopub_port: port(1),
-        stdin_port: port(2),
-        control_port: port(3),
-        hb_port: port(4),
-        key: "a key".into(),
-        signature_scheme: "hmac-sha256".into(),
-        kernel_name: None,
-    }
-}
-
-async fn clients(
-    connection: &ConnectionInfo,
-) -> (ClientShellConnection, ClientIoPubConnection, ClientControlConnection) {
-    let began = Instant::now();
-    let identity = peer_identity_for_session(SESSION).unwrap();
-    while began.elapsed() < PATIENCE {
-        // The heartbeat is bound last: once it listens, all do.
-        if tokio::net::TcpStream::connect(("127.0.0.1", connection.hb_port)).await.is_ok() {
-            return (
-                create_client_shell_connection_with_identity(connection, SESSION, identity).await.unwrap(),
-                create_client_iopub_connection(connection, "", SESSION).await.unwrap(),
-                create_client_control_connection(connection, SESSION).await.unwrap(),
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the kernel does not listen");
-}
-
-fn is_idle(content: &JupyterMessageContent) -> bool {
-    matches!(content, JupyterMessageContent::Status(status) if status.execution_state.as_str() == "idle")
-}
-
-fn find(folder: &Path, name: &str, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            find(&path, name, found);
-        } else if path.ends_with(name) {
-            found.push(path);
-        }
-    }
-}
 
 #[test]
 fn a_cell_prints_shows_and_has_a_value() {
@@ -239,12 +21,25 @@ fn a_cell_prints_shows_and_has_a_value() {
     assert_eq!(cell.printed(), "hello\n");
     assert_eq!(cell.kinds(), ["status", "execute_input", "stream", "execute_result"]);
     let cell = kernel.run("let n = 2\nshow");
-    assert_eq!(cell.display(), ["text/html", "text/plain"]);
+    assert_eq!(cell.display(), ["application/vnd.ltune+json", "text/html", "text/plain"]);
     let mut request = ExecuteRequest::new("_1 + n".into());
     request.user_expressions = Some([("double".to_string(), "n * 2".to_string())].into());
     let id = kernel.send(request);
     let expressions = kernel.finish(&id).reply.user_expressions.expect("they are answered");
     assert_eq!(serde_json::to_value(&expressions["double"]).unwrap()["data"]["text/plain"], "4");
+}
+
+#[test]
+fn a_cell_that_defines_can_be_run_again_at_any_time() {
+    let mut kernel = Kernel::start();
+    for _ in 0..3 {
+        let cell = kernel.run(RUN);
+        assert_eq!(cell.reply.status, ReplyStatus::Ok, "{:?}", cell.reply.error);
+        kernel.run("step a 2");
+    }
+    assert_eq!(kernel.losses().len(), 6, "the run went on");
+    let cell = kernel.run(&RUN.replace("rank = 4", "rank = 8"));
+    assert_eq!(cell.reply.error.expect("that is another run").ename, "L0412");
 }
 
 #[test]
@@ -293,36 +88,6 @@ fn an_interrupt_in_the_middle_of_a_step_changes_no_number() {
 }
 
 #[test]
-fn messages_that_are_wrongly_signed_are_passed_over() {
-    let mut kernel = Kernel::start();
-    let stranger = ConnectionInfo { key: "another key".into(), ..kernel.connection.clone() };
-    let identity = peer_identity_for_session("stranger").unwrap();
-    let flood = async {
-        let mut shell =
-            create_client_shell_connection_with_identity(&stranger, "stranger", identity).await.unwrap();
-        for _ in 0..500 {
-            shell.send(ExecuteRequest::new("let intruder = 1".into()).into()).await.unwrap();
-        }
-    };
-    kernel.runtime.block_on(flood);
-    assert_eq!(kernel.run("intruder + 1").reply.status, ReplyStatus::Error);
-    assert_eq!(kernel.run("1 + 1").reply.status, ReplyStatus::Ok);
-}
-
-#[test]
-fn a_shutdown_ends_the_process_also_while_it_trains() {
-    let mut kernel = Kernel::start();
-    let restart = ShutdownRequest { restart: true };
-    assert!(matches!(kernel.command(restart), JupyterMessageContent::ShutdownReply(reply) if reply.restart));
-    assert!(kernel.ends());
-    let mut kernel = Kernel::start();
-    kernel.send(ExecuteRequest::new(format!("{RUN}step a 2000")));
-    kernel.wait_for_a_step();
-    kernel.command(ShutdownRequest { restart: false });
-    assert!(kernel.ends());
-}
-
-#[test]
 fn a_connection_file_that_is_none_is_told() {
     let folder = Folder::new();
     folder.write("c.json", "{}");
@@ -333,31 +98,131 @@ fn a_connection_file_that_is_none_is_told() {
     }
 }
 
-fn tools(program: &Path, arguments: &[&str]) -> Option<Ran> {
-    Command::new(program).args(arguments).env("OMP_NUM_THREADS", "1").output().ok().map(Ran::from)
+#[test]
+fn cursors_count_code_points_also_beyond_the_basic_plane() {
+    let mut kernel = Kernel::start();
+    kernel.run("let größe = 3");
+    // Each of the letters in front is two units of UTF-16, four bytes of UTF-8 and one code point.
+    let code = "print \"𝔘𝔫𝔦🦙\"; print grö";
+    let length = code.chars().count();
+    let reply = kernel.ask(CompleteRequest { code: code.into(), cursor_pos: length });
+    let JupyterMessageContent::CompleteReply(reply) = reply else { panic!("{reply:?}") };
+    assert_eq!(
+        (reply.matches, reply.cursor_start, reply.cursor_end),
+        (vec!["größe".into()], length - 3, length)
+    );
+    let reply =
+        kernel
+            .ask(InspectRequest { code: "\"🦙🦙\"; größe".into(), cursor_pos: 9, detail_level: None });
+    let JupyterMessageContent::InspectReply(reply) = reply else { panic!("{reply:?}") };
+    assert!(reply.found && serde_json::to_string(&reply.data).unwrap().contains('3'));
+    // A cursor that stands nowhere is the end of the text.
+    let reply = kernel.ask(CompleteRequest { code: "🦙".into(), cursor_pos: 4_000_000_000 });
+    assert!(matches!(reply, JupyterMessageContent::CompleteReply(reply) if reply.cursor_end == 1));
+}
+
+fn remembered(kernel: &mut Kernel, request: HistoryRequest) -> Vec<(usize, usize, String, String)> {
+    let reply = kernel.ask(request);
+    let JupyterMessageContent::HistoryReply(reply) = reply else { panic!("{reply:?}") };
+    let entries = reply.history.into_iter().map(|entry| match entry {
+        HistoryEntry::Input(session, line, input) => (session, line, input, String::new()),
+        HistoryEntry::InputOutput(session, line, (input, output)) => (session, line, input, output),
+    });
+    entries.collect()
 }
 
 #[test]
-#[ignore = "fetches jupyter_kernel_test through pip"]
-fn the_kernel_passes_jupyter_kernel_test() {
-    let environment = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/jupyter");
-    let python = environment.join("bin/python");
-    let installed = |ran: Option<Ran>| ran.is_some_and(|ran| ran.code == 0);
-    if !installed(tools(&python, &["-c", "import jupyter_kernel_test"])) {
-        let place = environment.display().to_string();
-        let made = installed(tools(Path::new("python3"), &["-m", "venv", &place]));
-        let package = ["-m", "pip", "install", "--quiet", "jupyter_kernel_test==0.7.0", "ipykernel"];
-        if !made || !installed(tools(&python, &package)) {
-            println!("skipped: jupyter_kernel_test could not be installed (no pip, or no network)");
-            return;
-        }
-    }
-    let ltune = Path::new(env!("CARGO_BIN_EXE_ltune"));
-    let place = environment.display().to_string();
-    assert_eq!(tools(ltune, &["kernel", "install", "--prefix", &place]).unwrap().code, 0);
-    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/kernel.py");
-    let ran = tools(&python, &[&suite.display().to_string()]).unwrap();
-    println!("{}", ran.stderr);
-    assert_eq!(ran.code, 0);
-    assert!(ran.stderr.contains("Ran 13 tests") && !ran.stderr.contains("skipped="), "{}", ran.stderr);
+fn history_goes_back_beyond_the_session() {
+    let mut kernel = Kernel::start();
+    kernel.run("let n = 6");
+    kernel.run("n * 7");
+    kernel.run("n * 7");
+    let mut kernel = kernel.restart();
+    kernel.run("print \"new\"");
+    let mut silent = ExecuteRequest::new("print \"unseen\"".into());
+    (silent.silent, silent.store_history) = (true, false);
+    let id = kernel.send(silent);
+    kernel.finish(&id);
+    let line =
+        |session, line, input: &str, output: &str| (session, line, input.to_string(), output.to_string());
+    let tail = HistoryRequest::Tail { n: 2, output: false, raw: true };
+    assert_eq!(remembered(&mut kernel, tail), [line(1, 3, "n * 7", ""), line(2, 1, "print \"new\"", "")]);
+    let range = |session| HistoryRequest::Range { session, start: 1, stop: 3, output: true, raw: true };
+    assert_eq!(remembered(&mut kernel, range(Some(0))), [line(2, 1, "print \"new\"", "")]);
+    let before = [line(1, 1, "let n = 6", ""), line(1, 2, "n * 7", "42")];
+    assert_eq!(remembered(&mut kernel, range(Some(-1))), before);
+    assert_eq!(remembered(&mut kernel, range(Some(1))), before);
+    let search =
+        HistoryRequest::Search { pattern: "n ?*".into(), unique: true, output: true, raw: true, n: 9 };
+    assert_eq!(remembered(&mut kernel, search), [line(1, 3, "n * 7", "42")]);
+}
+
+#[test]
+fn a_signal_interrupts_as_a_notebook_does() {
+    let mut kernel = Kernel::start();
+    let training = kernel.send(ExecuteRequest::new(format!("{RUN}step a 2000")));
+    kernel.wait_for_a_step();
+    kernel.signal(libc::SIGINT);
+    assert_eq!(kernel.finish(&training).reply.error.expect("it was stopped").ename, "Interrupted");
+    assert!(!kernel.losses().is_empty());
+    // Between cells there is nothing to stop.
+    kernel.signal(libc::SIGINT);
+    assert_eq!(kernel.run("step a 2").reply.status, ReplyStatus::Ok);
+    kernel.signal(libc::SIGTERM);
+    assert!(kernel.ends());
+}
+
+#[test]
+fn a_second_interrupt_drops_the_step_and_nothing_else() {
+    let mut kernel = Kernel::start();
+    let long = "model m { init = random { preset = tiny } }
+data r { from = random; rows = 4000; length = 128 tokens }
+tune a { model = m; data = r; batch = 4 x 1000; epochs = 4 }
+step a";
+    let began = Instant::now();
+    let training = kernel.send(ExecuteRequest::new(long.into()));
+    // It reads its data first; then the step takes long.
+    while kernel.heard().content.message_type() != "stream" {}
+    std::thread::sleep(Duration::from_millis(800));
+    kernel.command(InterruptRequest {});
+    std::thread::sleep(Duration::from_millis(300));
+    kernel.command(InterruptRequest {});
+    let asked = Instant::now();
+    let cell = kernel.finish(&training);
+    assert_eq!(cell.reply.error.expect("it was stopped").ename, "Interrupted");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?} after {:?}", asked.elapsed(), began.elapsed());
+    assert!(!kernel.has_steps(), "the step was not whole");
+    assert_eq!(kernel.run("set a { lr = 1e-3 }\nshow a").reply.status, ReplyStatus::Ok);
+}
+
+#[test]
+fn a_kernel_whose_notebook_is_gone_does_not_outlive_it() {
+    let mut parent = std::process::Command::new("sleep").arg("600").spawn().expect("there is a `sleep`");
+    let variables = [("JPY_PARENT_PID", parent.id().to_string())];
+    let mut kernel = Kernel::start_in(Folder::new(), client::connection(), &variables);
+    assert_eq!(kernel.run("1").reply.status, ReplyStatus::Ok);
+    kernel.send(ExecuteRequest::new(format!("{RUN}step a 2000")));
+    kernel.wait_for_a_step();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert!(kernel.ends());
+}
+
+#[test]
+fn a_shutdown_while_training_keeps_every_whole_step() {
+    let mut kernel = Kernel::start();
+    kernel.send(ExecuteRequest::new(format!("{RUN}step a 2000")));
+    kernel.wait_for_a_step();
+    kernel.command(ShutdownRequest { restart: true });
+    assert!(kernel.ends());
+    let folder = std::mem::replace(&mut kernel.folder, Folder::new());
+    let mut again = Kernel::start_in(folder, kernel.connection.clone(), &[]);
+    let kept = again.losses().len();
+    assert!(kept > 0);
+    let cell = again.run(&format!("{RUN}load a from \"runs/a\"\nstep a 5"));
+    assert_eq!(cell.reply.status, ReplyStatus::Ok, "{:?}", cell.reply.error);
+    let mut never = Kernel::start();
+    never.run(&format!("{RUN}step a {}", kept + 5));
+    let losses = again.losses();
+    assert_eq!(never.losses()[..], losses[..], "{kept} steps were kept");
 }

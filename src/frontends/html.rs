@@ -7,13 +7,12 @@ use crate::plot::svg::svg;
 
 /// The table with its title above it.
 pub fn table(table: &Table) -> String {
-    let mut html = String::from("<table>");
+    let mut html = String::new();
     if !table.title.is_empty() {
-        html.push_str(&format!(
-            "<caption style=\"text-align:left\"><b>{}</b></caption>",
-            escaped(&table.title)
-        ));
+        // Not a caption: that would be broken to the width of a narrow table.
+        html.push_str(&format!("<div><b>{}</b></div>", escaped(&table.title)));
     }
+    html.push_str("<table>");
     if table.columns.iter().any(|column| !column.name.is_empty()) {
         let names = table.columns.iter().enumerate();
         let names: String = names.map(|(index, column)| cell(table, index, "th", &column.name)).collect();
@@ -46,7 +45,7 @@ pub fn batch(batch: &Batch) -> String {
         let count = row.tokens.len();
         html.push_str(&format!("<div style=\"opacity:.7\">row {index}, {count} tokens: {places}</div>"));
         let tokens: String = row.tokens.iter().map(token).collect();
-        html.push_str(&format!("<pre style=\"white-space:pre-wrap\">{tokens}</pre>"));
+        html.push_str(&format!("<pre style=\"white-space:pre-wrap;font-family:monospace\">{tokens}</pre>"));
     }
     html.push_str("<div style=\"opacity:.7\">on green: what the model learns to write</div>");
     html

@@ -10,6 +10,7 @@ pub mod dashes;
 pub mod draw;
 pub mod error;
 pub mod font;
+pub mod indexed;
 pub mod labels;
 pub mod layout;
 pub mod names;

@@ -4,10 +4,11 @@ use crate::events::Figure;
 use crate::plot::draw::{Canvas, Strokes};
 use crate::plot::error::PlotError;
 use crate::plot::font::register;
+use crate::plot::indexed::{Indexed, indexed};
 use crate::plot::layout::layout;
 use crate::plot::palette::Ground;
 use crate::plot::style::{Style, Theme};
-use plotters::prelude::{BitMapBackend, DrawingBackend};
+use plotters::prelude::BitMapBackend;
 
 /// Pixels of the picture for one of the style: sharp on today's screens.
 const DENSITY: usize = 2;
@@ -51,16 +52,18 @@ fn averaged(fine: &[u8], width: usize, height: usize) -> Vec<u8> {
     pixels
 }
 
-/// PNG bytes of the pixels. plotters encodes into files only, so one is made for a moment.
+/// PNG bytes of the pixels.
 fn encoded(pixels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, PlotError> {
-    let told = |cause: String| PlotError::Drawing { cause };
-    let file = tempfile::Builder::new().suffix(".png").tempfile().map_err(|error| told(error.to_string()))?;
-    let size = (width as u32, height as u32);
-    let mut backend = BitMapBackend::new(file.path(), size);
-    backend.blit_bitmap((0, 0), size, pixels).map_err(|error| told(error.to_string()))?;
-    backend.present().map_err(|error| told(error.to_string()))?;
-    drop(backend);
-    std::fs::read(file.path()).map_err(|error| told(error.to_string()))
+    let Indexed { palette, pixels } = indexed(pixels);
+    let mut bytes = vec![];
+    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_palette(palette);
+    encoder.set_filter(png::FilterType::NoFilter);
+    encoder.set_compression(png::Compression::Best);
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
+    written.map_err(|error| PlotError::Drawing { cause: error.to_string() })?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use crate::language::scope::{NameKind, Scope};
 use crate::language::value::{Settings, Value};
-use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinition};
+use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinition, same};
 use crate::train::recipe::Recipe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -82,11 +82,18 @@ impl Outline {
         self.put(name, Thing::Variable(value));
     }
 
+    /// Entered again, a model stays the very one that runs already hold.
     pub fn define_model(&mut self, model: ModelDefinition) {
+        if self.model(&model.name).is_some_and(|earlier| same(&earlier.settings, &model.settings)) {
+            return;
+        }
         self.put(&model.name.clone(), Thing::Model(Rc::new(model)));
     }
 
     pub fn define_data(&mut self, data: DataDefinition) {
+        if self.data(&data.name).is_some_and(|earlier| same(&earlier.settings, &data.settings)) {
+            return;
+        }
         self.put(&data.name.clone(), Thing::Data(Rc::new(data)));
     }
 

@@ -36,9 +36,10 @@ fn kernel_info() -> KernelInfoReply {
             version: version.into(),
             mimetype: Some("text/x-ltune".into()),
             file_extension: Some(".ltune".into()),
-            // Braces, `name = value` and `#` comments: these come closest.
-            pygments_lexer: Some("terraform".into()),
-            codemirror_mode: Some(CodeMirrorMode::Simple("toml".into())),
+            // No one else's highlighting knows our words. These read comments, strings and numbers as we do, tell
+            // the name of a setting from its value, and take nothing for a mistake; tried on every script here.
+            pygments_lexer: Some("coffeescript".into()),
+            codemirror_mode: Some(CodeMirrorMode::Simple("julia".into())),
             nbconvert_exporter: None,
         },
         banner: format!(

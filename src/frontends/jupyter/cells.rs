@@ -220,7 +220,7 @@ fn interrupted() -> ErrorOutput {
     ErrorOutput {
         ename: "Interrupted".into(),
         evalue: evalue.into(),
-        traceback: vec![format!("\x1b[33minterrupted\x1b[0m: {evalue}")],
+        traceback: vec![format!("\x1b[1minterrupted\x1b[0m: {evalue}")],
     }
 }
 

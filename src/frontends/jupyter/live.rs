@@ -1,9 +1,11 @@
-//! Work under way as one display each: it is brought up to date in its place and ends as a plain line with the loss curve.
+//! Work under way as one display each: it is brought up to date in its place. Training ends as a plain line with the loss
+//! curve; of other work nothing stays, for what it did is said by the statement itself.
 
 use crate::events::{Progress, Step};
 use crate::frontends::html::escaped;
 use crate::frontends::progress::tail;
 use crate::units::Seconds;
+use data_encoding::BASE64;
 use jupyter_protocol::{
     DisplayData, JupyterMessage, JupyterMessageContent, Media, MediaType, StreamContent, Transient,
     UpdateDisplayData,
@@ -16,6 +18,8 @@ const BETWEEN: Duration = Duration::from_millis(100);
 const BETWEEN_CURVES: Duration = Duration::from_millis(500);
 /// Other work than training is shown once it has taken so long.
 const SHORT: Duration = Duration::from_millis(500);
+/// The curve of fewer steps than this is not kept: each of them has been printed.
+const WORTH_KEEPING: usize = 20;
 
 #[derive(Default)]
 pub struct Live {
@@ -85,13 +89,16 @@ impl Task {
                 progress.done
             ),
         };
-        let html = format!("<div>{bar}<code>{}</code></div>{}", escaped(&line), self.curve);
+        let html = format!("<div>{bar}{}</div>{}", code(&line), self.curve);
         self.message(line, html)
     }
 
     /// The last line: what was done and how long it took.
     fn end(mut self, progress: &Progress) -> Option<JupyterMessageContent> {
         self.display.as_ref()?;
+        if self.losses.is_empty() {
+            return Some(self.message(String::new(), String::new()));
+        }
         let took = Seconds(self.began.elapsed().as_secs_f64());
         let losses = match (self.losses.first(), self.losses.last()) {
             (Some((_, first)), Some((_, last))) if self.losses.len() > 1 => {
@@ -101,8 +108,18 @@ impl Task {
         };
         let done = tail(&Progress { total: 0, note: String::new(), ..progress.clone() });
         let line = format!("{}  {done} in {took}{losses}", self.name);
-        let html = format!("<div><code>{}</code></div>{}", escaped(&line), curve(&self.losses));
+        let html = format!("<div>{}</div>{}", code(&line), self.kept_curve());
         Some(self.message(line, html))
+    }
+
+    /// The curve as a picture: where a notebook is shown and not trusted, what is drawn in HTML itself is left out.
+    fn kept_curve(&self) -> String {
+        let drawn = curve(&self.losses);
+        if drawn.is_empty() || self.losses.len() < WORTH_KEEPING {
+            return String::new();
+        }
+        let data = BASE64.encode(drawn.as_bytes());
+        format!("<img alt=\"the loss, step by step\" src=\"data:image/svg+xml;base64,{data}\">")
     }
 
     /// How long the rest will take, going by what was done so far.
@@ -131,6 +148,12 @@ impl Task {
     }
 }
 
+/// In the font of code and without its ground; a style that names variables would be dropped where nothing is trusted.
+fn code(line: &str) -> String {
+    let style = "background:transparent;padding:0;font-size:13px;white-space:pre-wrap";
+    format!("<code style=\"{style}\">{}</code>", escaped(line))
+}
+
 /// The losses as a small line with its first and last value; nothing for fewer than three.
 fn curve(losses: &[(u64, f64)]) -> String {
     const WIDTH: f64 = 360.0;
@@ -156,7 +179,7 @@ fn curve(losses: &[(u64, f64)]) -> String {
         })
         .collect();
     format!(
-        "<svg width=\"440\" height=\"70\" viewBox=\"0 0 440 70\" role=\"img\"><title>loss</title>\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"440\" height=\"70\" viewBox=\"0 0 440 70\" role=\"img\"><title>loss</title>\
          <polyline points=\"{}\" fill=\"none\" stroke=\"#3b74d1\" stroke-width=\"1.8\" stroke-linejoin=\"round\"/>\
          <g font-family=\"monospace\" font-size=\"11\" fill=\"#7a828e\"><text x=\"370\" y=\"12\">{most:.4}</text>\
          <text x=\"370\" y=\"66\">{least:.4}</text></g></svg>",
@@ -179,6 +202,17 @@ mod tests {
             panic!("training is shown at once")
         };
         assert!(live.progress(&progress(1, 20, "steps")).is_none(), "not more than ten times a second");
+        live.saw(&Step {
+            run: "a".into(),
+            step: 1,
+            loss: 2.0,
+            lr: 0.1,
+            grad_norm: 1.0,
+            tokens: 9,
+            seconds: 0.1,
+            epoch: 0.1,
+            planned: 20,
+        });
         let Some(JupyterMessageContent::UpdateDisplayData(last)) = live.progress(&progress(20, 20, "steps"))
         else {
             panic!("the end is shown")
@@ -186,6 +220,19 @@ mod tests {
         assert_eq!(first.transient.unwrap().display_id, last.transient.display_id);
         let MediaType::Plain(line) = &last.data.content[0] else { panic!("text comes first") };
         assert!(line.starts_with("a  20 steps in "), "{line}");
+    }
+
+    #[test]
+    fn of_work_that_is_no_training_nothing_stays() {
+        let mut live = Live::default();
+        assert!(live.progress(&progress(0, 900, "rows")).is_none());
+        std::thread::sleep(SHORT);
+        assert!(live.progress(&progress(300, 900, "rows")).is_some());
+        let Some(JupyterMessageContent::UpdateDisplayData(last)) = live.progress(&progress(900, 900, "rows"))
+        else {
+            panic!("its end is told")
+        };
+        assert_eq!(last.data.content[0], MediaType::Plain(String::new()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::assist::known::Known;
 use crate::events::{Cancel, Step};
 use crate::frontends::jupyter::history::History;
+use crate::language::scope::NameKind;
 use jupyter_protocol::JupyterMessage;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,11 @@ pub struct Parent {
 impl Shared {
     pub fn known(&self) -> MutexGuard<'_, Known> {
         locked(&self.known)
+    }
+
+    /// How many runs the session has.
+    pub fn runs(&self) -> usize {
+        self.known().names.iter().filter(|name| name.kind == NameKind::Run).count()
     }
 
     pub fn history(&self) -> MutexGuard<'_, History> {

@@ -10,7 +10,7 @@ use crate::frontends::thinning::Thinning;
 use crate::frontends::{lines, render};
 use jupyter_protocol::{
     DisplayData, ErrorOutput, ExecuteResult, ExecutionCount, JupyterMessage, JupyterMessageContent, Media,
-    MediaType, StreamContent, Transient,
+    StreamContent, Transient,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -35,8 +35,6 @@ struct CellSink {
     count: u64,
     errors: Vec<(Diagnostic, String)>,
     steps: Thinning,
-    /// The runs that took steps in this cell.
-    runs: Vec<String>,
     live: Live,
     pieces: String,
     sent: Instant,
@@ -54,7 +52,6 @@ impl Output {
             count: 0,
             errors: vec![],
             steps: Thinning::default(),
-            runs: vec![],
             live: Live::default(),
             pieces: String::new(),
             sent: Instant::now(),
@@ -68,7 +65,6 @@ impl Output {
         let mut sink = self.0.borrow_mut();
         (sink.parent, sink.count) = (parent, count);
         sink.errors.clear();
-        sink.runs.clear();
         sink.steps = Thinning::default();
         sink.live = Live::default();
         sink.result.clear();
@@ -110,11 +106,11 @@ impl CellSink {
         match event {
             Event::Version { .. } => {}
             Event::Diagnostic(found) if found.is_error() => {
-                let text = render::diagnostic(found, sources, &LOOK);
+                let text = rich::readable(&render::diagnostic(found, sources, &LOOK));
                 self.errors.push((found.clone(), text));
             }
             Event::Diagnostic(found) => {
-                let text = render::diagnostic(found, sources, &LOOK);
+                let text = rich::readable(&render::diagnostic(found, sources, &LOOK));
                 self.publish(StreamContent::stderr(&format!("{text}\n")));
             }
             Event::Text { text } | Event::Note { text } => self.line(text),
@@ -131,7 +127,9 @@ impl CellSink {
                 let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
                 self.line(&format!("saved {name} to {path}{note}"));
             }
-            Event::Value { name: Some(name), text, .. } if name.starts_with('_') => self.result(text),
+            Event::Value { name: Some(name), text, value } if name.starts_with('_') => {
+                self.result(text, value)
+            }
             Event::Value { name, text, .. } => self.line(&lines::value(name.as_deref(), text)),
         }
     }
@@ -154,12 +152,10 @@ impl CellSink {
         });
     }
 
-    fn result(&mut self, text: &str) {
+    fn result(&mut self, text: &str, value: &serde_json::Value) {
         self.result = text.to_string();
-        let mut result = ExecuteResult::new(
-            ExecutionCount::new(self.count as usize),
-            Media::new(vec![MediaType::Plain(text.to_string())]),
-        );
+        let count = ExecutionCount::new(self.count as usize);
+        let mut result = ExecuteResult::new(count, rich::value(text, value));
         // Clients want the empty one rather than none.
         result.transient = Some(Transient::default());
         self.publish(result);
@@ -168,16 +164,13 @@ impl CellSink {
     fn step(&mut self, step: &Step) {
         self.shared.saw(step);
         self.live.saw(step);
-        if !self.runs.contains(&step.run) {
-            self.runs.push(step.run.clone());
-        }
         if self.steps.shows(step) {
             self.print_step(step);
         }
     }
 
     fn print_step(&self, step: &Step) {
-        let name = if self.runs.len() > 1 { format!("{}  ", step.run) } else { String::new() };
+        let name = if self.shared.runs() > 1 { format!("{}  ", step.run) } else { String::new() };
         self.line(&format!("{name}{}", lines::step(step)));
     }
 

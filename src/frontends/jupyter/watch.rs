@@ -37,11 +37,12 @@ fn watch_parent(parent: &str, shared: &Shared) {
     leave(shared);
 }
 
-/// Ends the process, after the step under way has been dropped or a second has gone.
+/// Ends the process: the step under way is dropped, and the steps before it are written down, if that takes no longer
+/// than Jupyter waits.
 pub fn leave(shared: &Shared) -> ! {
     shared.cancel.request();
     shared.cancel.request();
-    let tries = std::iter::repeat_n(Duration::from_millis(20), 50);
+    let tries = std::iter::repeat_n(Duration::from_millis(20), 200);
     tries.take_while(|_| shared.parent().is_running).for_each(std::thread::sleep);
     // Not the orderly way out: libtorch may still be at work on the main thread.
     low_level::exit(0)

@@ -1,5 +1,6 @@
 //! The line editor: rustyline with our keys, our helper and a history that outlives the session.
 
+use crate::files::state;
 use crate::frontends::color::Look;
 use crate::frontends::repl::assistant::Assistant;
 use crate::frontends::repl::keys;
@@ -103,13 +104,7 @@ fn configuration(look: Look) -> rustyline::Result<Config> {
         .build())
 }
 
-/// `history` in the user's folder for state, which is made if need be.
+/// `history` in the user's folder for state.
 fn history_file() -> Result<PathBuf, String> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
-    let folder = state.ok_or("neither `HOME` nor `XDG_STATE_HOME` is set")?.join("ltune");
-    match std::fs::create_dir_all(&folder) {
-        Ok(()) => Ok(folder.join("history")),
-        Err(error) => Err(format!("`{}`: {}", folder.display(), crate::files::plain(&error))),
-    }
+    Ok(state::folder()?.join("history"))
 }
