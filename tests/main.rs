@@ -3,6 +3,7 @@
 mod bad_input;
 mod command_line;
 mod contract;
+mod editors;
 mod exactness;
 mod forks;
 mod golden;
@@ -10,6 +11,8 @@ mod golden;
 mod kernel;
 mod look;
 mod looking;
+#[cfg(feature = "lsp")]
+mod lsp;
 mod peers;
 mod plan;
 mod program;
