@@ -37,6 +37,28 @@ impl Span {
 pub struct Source {
     pub name: String,
     pub text: Arc<str>,
+    pub lines: Lines,
+}
+
+/// Where the lines of a text begin, in bytes: found once, so that each of many places is told at once.
+#[derive(Clone, Debug)]
+pub struct Lines(Arc<[u32]>);
+
+impl Lines {
+    pub fn of(text: &str) -> Lines {
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Lines(std::iter::once(0).chain(newlines.map(|(at, _)| at as u32 + 1)).collect())
+    }
+
+    /// The line, from zero, that a place of the text stands in.
+    pub fn line(&self, at: usize) -> usize {
+        self.0.partition_point(|start| *start as usize <= at) - 1
+    }
+
+    /// Where a line, from zero, begins; `None` behind the last one.
+    pub fn start(&self, line: usize) -> Option<usize> {
+        self.0.get(line).map(|start| *start as usize)
+    }
 }
 
 /// A line and column, both from 1; columns count Unicode characters.
@@ -54,7 +76,8 @@ pub struct Sources {
 
 impl Sources {
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
-        self.all.push(Source { name: name.into(), text: text.into() });
+        let text = text.into();
+        self.all.push(Source { name: name.into(), lines: Lines::of(&text), text });
         SourceId(self.all.len() as u32 - 1)
     }
 
@@ -67,17 +90,11 @@ impl Sources {
     }
 
     pub fn position(&self, span: Span) -> Position {
-        let text = &self.get(span.source).text;
-        let mut start = (span.start as usize).min(text.len());
-        while !text.is_char_boundary(start) {
-            start -= 1;
-        }
-        let before = &text[..start];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Position {
-            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        let Source { text, lines, .. } = self.get(span.source);
+        let at = text.floor_char_boundary(span.start as usize);
+        let line = lines.line(at);
+        let column = text[lines.start(line).unwrap_or(0)..at].chars().count();
+        Position { line: line + 1, column: column + 1 }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cell;
 mod planned;
+pub mod study;
 
 use crate::events::{Diagnostic, Event, Out, SourceId, Span};
 use crate::language::blocks::{choices_of, find_setting};
@@ -76,7 +77,12 @@ pub struct Interpreter {
     pub cell: Option<u64>,
     /// Told of the session after each statement: a front end that answers while a cell runs keeps its picture of it.
     pub after: Option<After>,
+    /// How the files of `include` are read.
+    pub read: ReadText,
 }
+
+/// Reads a file as text; an editor gives what it holds and has not written yet.
+pub type ReadText = Box<dyn Fn(&Path) -> std::io::Result<String>>;
 
 /// What is done with the session once a statement has run.
 pub type After = Box<dyn FnMut(&Session)>;
@@ -96,7 +102,8 @@ impl Interpreter {
     pub fn new(out: Out) -> Interpreter {
         let mut session = Session::default();
         session.settle = Some(statements::set::settle);
-        Interpreter { session, out, keep_going: false, assignments: vec![], cell: None, after: None }
+        let read = Box::new(|path: &Path| std::fs::read_to_string(path));
+        Interpreter { session, out, keep_going: false, assignments: vec![], cell: None, after: None, read }
     }
 
     pub fn into_out(self) -> Out {
@@ -162,16 +169,7 @@ impl Interpreter {
     }
 
     fn checked(&mut self, units: Vec<Unit>) -> Option<Vec<Checked>> {
-        let mut checker = Checker {
-            outline: self.session.outline.clone(),
-            out: &mut self.out,
-            assignments: &self.assignments,
-            used: vec![false; self.assignments.len()],
-            checked: vec![],
-            diagnostics: vec![],
-            including: vec![],
-            cell: self.cell,
-        };
+        let mut checker = self.checker();
         for unit in units {
             checker.unit(unit);
         }
@@ -180,6 +178,21 @@ impl Interpreter {
         let failed = diagnostics.iter().any(Diagnostic::is_error);
         diagnostics.into_iter().for_each(|diagnostic| self.out.diagnostic(diagnostic));
         (!failed).then_some(checked)
+    }
+
+    fn checker(&mut self) -> Checker<'_> {
+        Checker {
+            outline: self.session.outline.clone(),
+            out: &mut self.out,
+            assignments: &self.assignments,
+            used: vec![false; self.assignments.len()],
+            checked: vec![],
+            diagnostics: vec![],
+            including: vec![],
+            included: vec![],
+            read: &self.read,
+            cell: self.cell,
+        }
     }
 }
 
@@ -193,6 +206,9 @@ struct Checker<'a> {
     diagnostics: Vec<Diagnostic>,
     /// Files that are being read, to find circles.
     including: Vec<PathBuf>,
+    /// Every file that was read, or was to be.
+    included: Vec<study::Included>,
+    read: &'a ReadText,
     cell: Option<u64>,
 }
 
@@ -450,7 +466,11 @@ impl Checker<'_> {
             );
             return;
         }
-        match std::fs::read_to_string(&file) {
+        let text = (self.read)(&file)
+            .map(|text| (self.out.sources.add(file.display().to_string(), text.clone()), text));
+        let source = text.as_ref().ok().map(|(source, _)| *source);
+        self.included.push(study::Included { file: identity.clone(), at: path.span, source });
+        match text {
             Err(error) => self.diagnostics.push(
                 Diagnostic::error(
                     codes::INCLUDE,
@@ -459,8 +479,7 @@ impl Checker<'_> {
                 .at(path.span)
                 .note("the path is relative to the script that includes it"),
             ),
-            Ok(text) => {
-                let source = self.out.sources.add(file.display().to_string(), text.clone());
+            Ok((source, text)) => {
                 self.including.push(identity);
                 self.text(&text, source, file.parent().unwrap_or(Path::new("")));
                 self.including.pop();

@@ -4,6 +4,7 @@ mod api;
 mod bad_input;
 mod command_line;
 mod contract;
+mod editors;
 #[cfg(feature = "jupyter")]
 mod evcxr;
 mod exactness;
@@ -13,6 +14,8 @@ mod golden;
 mod kernel;
 mod look;
 mod looking;
+#[cfg(feature = "lsp")]
+mod lsp;
 mod peers;
 mod plan;
 mod program;

@@ -33,8 +33,13 @@ pub fn inspect(text: &str, cursor: usize, known: &Known) -> Option<Inspection> {
     };
     let word = token.text(text);
     let place = place(text, token.range.end)?;
-    let found = place.wanted.iter().find_map(|wanted| wanted_word(wanted, word, &place, known));
-    found.or_else(|| about(word, known)).map(|found| found.at(token.range.clone()))
+    meaning(word, &place, known).map(|found| found.at(token.range.clone()))
+}
+
+/// What a word means where it stands, or would stand.
+pub fn meaning(word: &str, place: &Place, known: &Known) -> Option<Inspection> {
+    let found = place.wanted.iter().find_map(|wanted| wanted_word(wanted, word, place, known));
+    found.or_else(|| about(word, known))
 }
 
 /// What `name?` and `help` tell: names of the session first, then statements, settings and codes.

@@ -85,6 +85,22 @@ impl Known {
     }
 }
 
+impl Name {
+    /// A name of which no more is known than what it stands for.
+    pub fn new(name: &str, kind: NameKind, summary: &str) -> Name {
+        Name {
+            name: name.to_string(),
+            kind,
+            summary: summary.to_string(),
+            settings: Settings::new(),
+            value: None,
+            parts: vec![],
+            rows: None,
+            progress: None,
+        }
+    }
+}
+
 impl Progress {
     fn of(run: &Run) -> Progress {
         const RECENT: usize = 10;
@@ -115,16 +131,7 @@ fn saved(run: &Run) -> Vec<u64> {
 }
 
 fn named(name: &str, thing: &Thing) -> Option<Name> {
-    let empty = Name {
-        name: name.to_string(),
-        kind: thing.kind(),
-        summary: String::new(),
-        settings: Settings::new(),
-        value: None,
-        parts: vec![],
-        rows: None,
-        progress: None,
-    };
+    let empty = Name::new(name, thing.kind(), "");
     Some(match thing {
         Thing::Broken(_) => return None,
         Thing::Own(kind) => Name { summary: kind.described().into(), ..empty },

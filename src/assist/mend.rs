@@ -4,24 +4,31 @@ use crate::events::Fix;
 
 /// The text after all fixes that do not touch each other; none when there are none.
 pub fn mended<'a>(text: &str, fixes: impl IntoIterator<Item = &'a Fix>) -> Option<String> {
-    let mut fixes: Vec<&Fix> = fixes.into_iter().collect();
-    fixes.sort_by_key(|fix| (fix.span.start, fix.span.end));
+    let fixes = side_by_side(text, fixes);
     let mut mended = String::with_capacity(text.len());
     let mut at = 0;
-    let mut made = 0;
-    for fix in fixes {
-        let range = fix.span.range();
-        let overlaps = range.start < at || (made > 0 && range.start == at && range.is_empty());
-        let Some(between) = text.get(at..range.start).filter(|_| !overlaps && range.end <= text.len()) else {
-            continue;
-        };
-        mended.push_str(between);
+    for fix in &fixes {
+        mended.push_str(text.get(at..fix.span.start as usize)?);
         mended.push_str(&fix.replacement);
-        at = range.end;
-        made += 1;
+        at = fix.span.end as usize;
     }
     mended.push_str(text.get(at..)?);
-    (made > 0).then_some(mended)
+    (!fixes.is_empty()).then_some(mended)
+}
+
+/// The fixes that can be made at once, in the order of the text: of those that touch each other, the first.
+pub fn side_by_side<'a>(text: &str, fixes: impl IntoIterator<Item = &'a Fix>) -> Vec<&'a Fix> {
+    let mut fixes: Vec<&Fix> = fixes.into_iter().collect();
+    fixes.sort_by_key(|fix| (fix.span.start, fix.span.end));
+    let mut chosen: Vec<&Fix> = vec![];
+    for fix in fixes {
+        let (range, at) = (fix.span.range(), chosen.last().map_or(0, |last| last.span.end as usize));
+        let overlaps = range.start < at || (!chosen.is_empty() && range.start == at && range.is_empty());
+        if !overlaps && text.get(range).is_some() {
+            chosen.push(fix);
+        }
+    }
+    chosen
 }
 
 #[cfg(test)]

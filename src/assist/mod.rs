@@ -11,7 +11,9 @@ pub mod highlight;
 pub mod hint;
 pub mod inspection;
 pub mod known;
+pub mod layout;
 pub mod mend;
+pub mod names;
 pub mod paths;
 pub mod place;
 #[cfg(test)]

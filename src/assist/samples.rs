@@ -36,14 +36,5 @@ pub fn known() -> Known {
 }
 
 fn name(name: &str, kind: NameKind, summary: &str) -> Name {
-    Name {
-        name: name.into(),
-        kind,
-        summary: summary.into(),
-        settings: Settings::new(),
-        value: None,
-        parts: vec![],
-        rows: None,
-        progress: None,
-    }
+    Name::new(name, kind, summary)
 }

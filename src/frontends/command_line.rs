@@ -71,17 +71,36 @@ struct Options {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Check scripts and report every mistake; nothing runs
+    ///
+    /// With --json each is one line: an object with "type": "diagnostic", "severity", "code", "message", "file", "line",
+    /// "column", "end_line", "end_column", "notes", "labels" (further places), "fix" (what to do) and "fixes" (edits: put
+    /// "replacement" in the place). Lines and columns count from 1, columns in Unicode characters; the end is behind the
+    /// last one. Exit code 3 when there is an error.
     Check {
+        /// Scripts, checked in order as one session; `-` is standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
     /// Format scripts in place
+    ///
+    /// Comments stay, and what stands on one line stays on one line. A script with a syntax error is left as it is.
     Fmt {
         /// Only say which files would change; exit code 1 if any
         #[arg(long)]
         check: bool,
+        /// Scripts; `-` is standard input, formatted to standard output
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+    /// Serve an editor: the language server, over standard input and output
+    #[cfg(feature = "lsp")]
+    Lsp {
+        /// What some editors say; there is no other way
+        #[arg(long, hide = true)]
+        stdio: bool,
+        /// What some editors say; the end of standard input tells that they are gone
+        #[arg(long = "clientProcessId", hide = true)]
+        client: Option<u32>,
     },
     /// List the known samples, or fetch some
     Samples {
@@ -118,6 +137,8 @@ impl CommandLine {
                 doctor::report(&mut out);
                 0
             }
+            #[cfg(feature = "lsp")]
+            Some(Command::Lsp { .. }) => serve_editor(options),
             #[cfg(feature = "jupyter")]
             Some(Command::Kernel(arguments)) => {
                 let mut out = options.out();
@@ -263,12 +284,15 @@ fn reformat(files: &[PathBuf], only_check: bool, options: &Options) -> u8 {
                 diagnostics.into_iter().for_each(|diagnostic| out.diagnostic(diagnostic));
                 code = REJECTED;
             }
+            Ok(text) if only_check => {
+                if text != unit.text {
+                    out.text(format!("{} would change", unit.name));
+                    code = code.max(FAILED);
+                }
+            }
+            Ok(text) if path == Path::new("-") && text.is_empty() => {}
             Ok(text) if path == Path::new("-") => out.text(text.trim_end_matches('\n')),
             Ok(text) if text == unit.text => {}
-            Ok(_) if only_check => {
-                out.text(format!("{} would change", unit.name));
-                code = code.max(FAILED);
-            }
             Ok(text) => match crate::files::atomic::write(path, text.as_bytes()) {
                 Ok(()) => out.text(format!("{} formatted", unit.name)),
                 Err(error) => {
@@ -279,6 +303,19 @@ fn reformat(files: &[PathBuf], only_check: bool, options: &Options) -> u8 {
         }
     }
     code
+}
+
+#[cfg(feature = "lsp")]
+fn serve_editor(options: &Options) -> u8 {
+    if !std::io::stdin().is_terminal() {
+        return crate::frontends::lsp::serve();
+    }
+    let mut out = options.out();
+    out.diagnostic(
+        Diagnostic::error(codes::USAGE, "`ltune lsp` is started by an editor, and this is a terminal")
+            .note("the README says how, for VS Code, Neovim and Helix; `ltune` alone opens a prompt"),
+    );
+    USAGE
 }
 
 fn explain(code: &str, options: &Options) -> u8 {

@@ -10,6 +10,8 @@ pub mod json;
 #[cfg(feature = "jupyter")]
 pub mod jupyter;
 pub mod lines;
+#[cfg(feature = "lsp")]
+pub mod lsp;
 pub mod outlet;
 pub mod progress;
 pub mod render;

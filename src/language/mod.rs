@@ -29,6 +29,7 @@ mod sample;
 pub mod schema;
 pub mod scope;
 pub mod suggest;
+pub mod textmate;
 mod texts;
 pub mod tree;
 pub mod value;

@@ -234,6 +234,22 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
+/// A good script with other blanks between its words, where there are some.
+fn respaced() -> impl Strategy<Value = String> {
+    prop::collection::vec(1usize..5, 1..40).prop_map(|widths| {
+        let mut widths = widths.into_iter().cycle();
+        let mut text = String::new();
+        let mut end = 0;
+        for token in tokens(SCRIPT) {
+            let blanks = token.range.start - end;
+            text.push_str(&" ".repeat(if blanks > 0 { widths.next().unwrap_or(1) } else { 0 }));
+            text.push_str(token.text(SCRIPT));
+            end = token.range.end;
+        }
+        text
+    })
+}
+
 /// A kind with a value that fits it.
 fn fitting() -> impl Strategy<Value = (Kind, Value)> {
     let number = any::<f64>().prop_filter("finite", |number| number.is_finite());
@@ -298,6 +314,11 @@ proptest! {
     #[test]
     fn a_mutated_script_is_never_too_much(text in mutated()) {
         ask(&text);
+    }
+
+    #[test]
+    fn blanks_between_words_do_not_matter_to_the_formatter(text in respaced()) {
+        prop_assert_eq!(format(&text), format(SCRIPT));
     }
 
     #[test]
