@@ -21,7 +21,7 @@ import nbformat
 from nbclient import NotebookClient
 
 FOLDER = pathlib.Path(__file__).parents[2] / "scripts/notebooks"
-VOLATILE = re.compile(r"\d[\d ]*(\.\d+)? ?(ns|µs|ms|s|min|h|bytes|kB|MB|GB|GFLOP)\b|\(\d+ a second\)")
+VOLATILE = re.compile(r"\d[\d ]*(\.\d+)? ?(ns|µs|ms|s|min|h|bytes|kB|MB|GB|GFLOP)\b|\(\d[\d\s]* a second\)")
 FIRST_STEP = re.compile(r"step +1/\d+ +loss (\d+\.\d\d)")
 
 
@@ -69,7 +69,7 @@ def joined(outputs):
 
 def settled(text):
     """The text without what differs from run to run, and without the room that it took up in a table."""
-    text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+    text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False, sort_keys=True)
     return re.sub(r"[ ─]+", " ", VOLATILE.sub("…", text))
 
 
