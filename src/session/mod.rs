@@ -139,8 +139,8 @@ impl Session {
     pub fn define_run(&mut self, tune: TuneDefinition, out: &mut Out) -> Result<(), Diagnostic> {
         if let Some(run) = self.runs.get(&tune.name) {
             let unchanged = same(&run.definition.settings, &tune.settings)
-                && Rc::ptr_eq(&run.definition.model, &tune.model)
-                && Rc::ptr_eq(&run.definition.data, &tune.data);
+                && same(&run.definition.model.settings, &tune.model.settings)
+                && same(&run.definition.data.settings, &tune.data.settings);
             if unchanged {
                 self.outline.name_run(&tune.name);
                 return Ok(());
