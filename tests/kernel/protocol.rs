@@ -9,8 +9,11 @@ use jupyter_protocol::{
 };
 use jupyter_zmq_client::create_client_heartbeat_connection;
 
+/// What is checked, and how.
+type Check = (&'static str, fn(&mut Kernel));
+
 /// In this order, on one kernel.
-const CHECKS: &[(&str, fn(&mut Kernel))] = &[
+const CHECKS: &[Check] = &[
     ("the heartbeat answers", heartbeat),
     ("whoever listens is welcomed", welcome),
     ("kernel_info is ok", |kernel| assert_eq!(info(kernel).status, ReplyStatus::Ok)),
