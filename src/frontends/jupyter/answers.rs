@@ -36,10 +36,11 @@ fn kernel_info() -> KernelInfoReply {
             version: version.into(),
             mimetype: Some("text/x-ltune".into()),
             file_extension: Some(".ltune".into()),
-            // No one else's highlighting knows our words. These read comments, strings and numbers as we do, tell
-            // the name of a setting from its value, and take nothing for a mistake; tried on every script here.
+            // No one else's highlighting knows our words. This one reads comments, strings and numbers as we do, tells
+            // the name of a setting from its value, takes nothing for a mistake, and indents after a brace; only three
+            // shares, `80% / 10% / 10%`, it colours as a pattern.
             pygments_lexer: Some("coffeescript".into()),
-            codemirror_mode: Some(CodeMirrorMode::Simple("julia".into())),
+            codemirror_mode: Some(CodeMirrorMode::Simple("coffeescript".into())),
             nbconvert_exporter: None,
         },
         banner: format!(
