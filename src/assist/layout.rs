@@ -14,7 +14,9 @@ pub struct Edit {
 /// The edits that make a script as `format` writes it, in the order of the text; or its syntax errors.
 pub fn edits(text: &str) -> Result<Vec<Edit>, Vec<Diagnostic>> {
     let formatted = format(text)?;
-    let of_lines = line_edits(text, &formatted).filter(|edits| applied(text, edits) == formatted);
+    let of_lines = line_edits(text, &formatted)
+        .filter(|edits| edits.is_sorted_by(|left, right| left.range.end <= right.range.start))
+        .filter(|edits| applied(text, edits) == formatted);
     // Wherever lines do not correspond, the whole text is replaced.
     Ok(of_lines.unwrap_or_else(|| vec![Edit { range: 0..text.len(), text: formatted }]))
 }

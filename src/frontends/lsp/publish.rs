@@ -27,7 +27,7 @@ impl Published {
         }
         for document in workspace.documents().filter(|document| workspace.including(document).is_empty()) {
             let judged = Judged { workspace, document };
-            judged.into_files(&mut now);
+            judged.add_to(&mut now);
         }
         for (uri, told) in &self.told {
             now.entry(uri.clone())
@@ -51,7 +51,7 @@ struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    fn into_files(&self, files: &mut BTreeMap<String, PublishDiagnosticsParams>) {
+    fn add_to(&self, files: &mut BTreeMap<String, PublishDiagnosticsParams>) {
         let study = &self.document.study;
         let mut texts: BTreeMap<SourceId, Text> = BTreeMap::new();
         for found in study.diagnostics.iter().cloned().chain(self.of_includes()) {
