@@ -139,7 +139,7 @@ impl Editor {
     fn actions(&mut self, name: &str, line: u32, only: Option<&str>) -> Vec<Value> {
         let place = json!({ "line": line, "character": 0 });
         let mut params = self.document(name);
-        params["range"] = json!({ "start": place, "end": { "line": line, "character": 200 } });
+        params["range"] = json!({ "start": place, "end": place });
         params["context"] = json!({ "diagnostics": [] });
         if let Some(only) = only {
             params["context"]["only"] = json!([only]);
