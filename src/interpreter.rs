@@ -9,7 +9,7 @@ use crate::language::blocks::{choices_of, find_setting};
 use crate::language::check::{check_definition, check_verb, parse_setting, unknown_statement, unusable_name};
 use crate::language::codes;
 use crate::language::evaluate::evaluate;
-use crate::language::parse::parse;
+use crate::language::parse::{Parsed, parse};
 use crate::language::schema::{Form, FormKind, Role, Setting};
 use crate::language::scope::{NameKind, Scope};
 use crate::language::tree::{self, StatementKind};
@@ -222,11 +222,12 @@ impl Checker<'_> {
     }
 
     fn text(&mut self, text: &str, source: SourceId, folder: &Path) {
-        let parsed = parse(text, source);
-        self.diagnostics.extend(parsed.diagnostics);
-        for statement in parsed.script.statements {
-            self.statement(&statement, folder);
-        }
+        self.parsed(&parse(text, source), folder);
+    }
+
+    fn parsed(&mut self, parsed: &Parsed, folder: &Path) {
+        self.diagnostics.extend(parsed.diagnostics.iter().cloned());
+        parsed.script.statements.iter().for_each(|statement| self.statement(statement, folder));
     }
 
     fn statement(&mut self, statement: &tree::Statement, folder: &Path) {

@@ -139,7 +139,7 @@ impl Editor {
     fn actions(&mut self, name: &str, line: u32, only: Option<&str>) -> Vec<Value> {
         let place = json!({ "line": line, "character": 0 });
         let mut params = self.document(name);
-        params["range"] = json!({ "start": place, "end": { "line": line, "character": 200 } });
+        params["range"] = json!({ "start": place, "end": place });
         params["context"] = json!({ "diagnostics": [] });
         if let Some(only) = only {
             params["context"]["only"] = json!([only]);
@@ -507,4 +507,102 @@ fn at_a_terminal_it_says_who_starts_it() {
     let folder = Folder::new();
     let help = folder.ltune(&["lsp", "--help"]);
     assert!(help.code == 0 && help.stdout.contains("language server"), "{}", help.stdout);
+}
+
+#[test]
+fn hover_says_what_a_word_means() {
+    let mut editor = Editor::start();
+    editor.open("a.ltune", SCRIPT);
+    let mut about = |line, character| {
+        let at = editor.at("a.ltune", line, character);
+        let found = editor.ask("textDocument/hover", at);
+        (found["contents"]["value"].as_str().unwrap_or("").to_string(), found["range"].clone())
+    };
+    let (text, range) = about(3, 55);
+    assert!(text.starts_with("**`method`**"), "{text}");
+    assert_eq!(
+        range,
+        json!({ "start": { "line": 3, "character": 52 }, "end": { "line": 3, "character": 58 } })
+    );
+    assert!(about(4, 1).0.contains("Takes optimizer steps"));
+    assert!(about(4, 5).0.contains("is a run") && about(4, 5).0.contains("rank"));
+    assert!(about(0, 5).0.contains("64"));
+    assert_eq!(about(90, 0).1, Value::Null);
+}
+
+#[test]
+fn formatting_edits_only_lines_that_change_and_refuses_a_broken_script() {
+    let mut editor = Editor::start();
+    let text = "let n = 3\nlet   m=4 # \u{1F600}  four\n\n\n\nprint n,m\n";
+    editor.open("a.ltune", text);
+    let mut params = editor.document("a.ltune");
+    params["options"] = json!({ "tabSize": 8, "insertSpaces": false });
+    let edits = editor.ask("textDocument/formatting", params.clone());
+    assert_eq!(edited(text, &edits), "let n = 3\nlet m = 4  # \u{1F600}  four\n\nprint n, m\n");
+    assert!(edits.as_array().expect("a list").iter().all(|edit| edit["range"]["start"]["line"] != 0));
+    let mut range = params.clone();
+    range["range"] = json!({ "start": { "line": 1, "character": 0 }, "end": { "line": 2, "character": 0 } });
+    let edits = editor.ask("textDocument/rangeFormatting", range);
+    assert_eq!(edited(text, &edits), text.replace("let   m=4 #", "let m = 4  #"));
+    editor.rewrite("a.ltune", "let n =\n");
+    let refused = editor.ask("textDocument/formatting", params);
+    assert!(refused["error"]["message"].as_str().is_some_and(|text| text.contains("line 1")), "{refused}");
+}
+
+#[test]
+fn an_included_script_is_read_as_the_editor_has_it_and_judged_where_it_is_included() {
+    let mut editor = Editor::start();
+    editor.folder.write("models.ltune", "model base { init = random }\nlet n = q\n");
+    let main = "include \"models.ltune\"\ndata r { from = random; rows = 8; length = 16 }\ntune a { model = base; data = r; steps = n }\n";
+    let found = editor.open("main.ltune", main);
+    assert!(messages(&found).contains("`models.ltune` has 1 mistake"), "{}", messages(&found));
+    let summary =
+        found.iter().find(|found| found["range"]["start"]["line"] == 0).expect("where it is included");
+    assert!(
+        summary["relatedInformation"][0]["location"]["uri"]
+            .as_str()
+            .is_some_and(|uri| uri.ends_with("models.ltune"))
+    );
+    let models = editor.uri("models.ltune");
+    assert_eq!(editor.diagnostics("models.ltune").len(), 1);
+    let fixed = "model base { init = random }\nlet n = 3\n";
+    let found = editor.open("models.ltune", fixed);
+    assert_eq!(found, [Value::Null; 0]);
+    assert_eq!(editor.published.get(&editor.uri("main.ltune")), Some(&vec![]), "the unsaved text counts");
+    let at = editor.at("main.ltune", 2, 42);
+    let found = editor.ask("textDocument/definition", at.clone());
+    assert_eq!((&found["uri"], &found["range"]["start"]["line"]), (&models.into(), &1.into()));
+    let mut params = at;
+    params["newName"] = "count".into();
+    let renamed = editor.ask("textDocument/rename", params);
+    assert_eq!(renamed["documentChanges"].as_array().map(Vec::len), Some(2), "{renamed}");
+    let at = editor.at("main.ltune", 0, 12);
+    assert_eq!(editor.ask("textDocument/definition", at)["uri"], editor.uri("models.ltune"));
+    let found = editor.rewrite("models.ltune", "model base { init = randm }\nlet n = 3\n");
+    assert_eq!(found.len(), 1, "{}", messages(&found));
+}
+
+#[test]
+fn nonsense_is_answered_and_the_next_question_too() {
+    let mut editor = Editor::start();
+    editor.open("a.ltune", SCRIPT);
+    editor
+        .input
+        .write_all(b"Content-Length: 3\r\n\r\n{]}nonsense\r\nContent-Length: 14\r\n\r\n[\"no message\"]")
+        .expect("it reads");
+    for _ in 0..2 {
+        let answer = editor.next();
+        assert_eq!((&answer["id"], answer["error"]["code"].as_i64()), (&Value::Null, Some(-32700)));
+    }
+    assert_eq!(editor.ask("textDocument/nonsense", json!({}))["error"]["code"], -32601);
+    assert_eq!(editor.ask("textDocument/hover", json!([1]))["error"]["code"], -32602);
+    let beyond = editor.at("a.ltune", u32::MAX, u32::MAX);
+    assert_eq!(editor.ask("textDocument/hover", beyond.clone()), Value::Null);
+    assert!(!labels(&editor.ask("textDocument/completion", beyond)).is_empty());
+    let backwards = json!({ "start": { "line": 9, "character": 0 }, "end": { "line": 0, "character": 3 } });
+    editor.change("a.ltune", json!({ "range": backwards, "text": "\u{1F600}" }));
+    editor.diagnostics("a.ltune");
+    let at = editor.at("a.ltune", 0, 1);
+    editor.ask("textDocument/hover", at);
+    assert_eq!(editor.leave(), 0);
 }

@@ -27,11 +27,15 @@ pub struct Mention {
 }
 
 impl Names {
-    /// The names of scripts that are read as one, such as a script and what it includes.
+    /// The names of scripts that are read as one, such as a script and what it includes. The source of a place is the
+    /// index of its script here.
     pub fn of<'a>(scripts: impl IntoIterator<Item = &'a Script>) -> Names {
-        let mut walk = Walk::default();
-        scripts.into_iter().for_each(|script| walk.statements(&script.statements));
-        let Walk { defined, used } = walk;
+        let mut walk = Walk { source: SourceId(0), defined: vec![], used: vec![] };
+        for (index, script) in scripts.into_iter().enumerate() {
+            walk.source = SourceId(index as u32);
+            walk.statements(&script.statements);
+        }
+        let Walk { defined, used, .. } = walk;
         let mut kinds: BTreeMap<&str, NameKind> = BTreeMap::new();
         for definition in &defined {
             kinds.entry(&definition.name).or_insert(definition.kind);
@@ -93,8 +97,9 @@ struct Used {
     means: Means,
 }
 
-#[derive(Default)]
 struct Walk {
+    /// Of the script that is being read.
+    source: SourceId,
     defined: Vec<Mention>,
     used: Vec<Used>,
 }
@@ -132,10 +137,14 @@ impl Walk {
     fn define(&mut self, name: &Spanned<String>, kind: NameKind, statement: Span) {
         self.defined.push(Mention {
             name: name.node.clone(),
-            span: name.span,
+            span: self.here(name.span),
             kind,
-            defines: Some(statement),
+            defines: Some(self.here(statement)),
         });
+    }
+
+    fn here(&self, span: Span) -> Span {
+        Span { source: self.source, ..span }
     }
 
     fn verb(&mut self, verb: &Verb, span: Span) {
@@ -235,7 +244,7 @@ impl Walk {
             1 => Means::Value,
             _ => Means::Part,
         };
-        let span = Span { end: span.start + word.len() as u32, ..span };
+        let span = self.here(Span { end: span.start + word.len() as u32, ..span });
         self.used.push(Used { name: word.clone(), span, means });
     }
 }

@@ -2,6 +2,8 @@
 
 use super::{Interpreter, ReadText, Unit, internal};
 use crate::events::{Diagnostic, Event, Out, Sink, SourceId, Sources, Span};
+use crate::language::parse::{Parsed, parse};
+use crate::language::tree::Script;
 use crate::session::outline::Outline;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -27,13 +29,20 @@ pub struct Included {
     pub source: Option<SourceId>,
 }
 
-/// Checks a script; a failure of ltune itself is a diagnostic too.
-pub fn study(unit: Unit, read: ReadText) -> Study {
+/// Reads a script that is the first source of its study; a failure of ltune itself is a diagnostic too.
+pub fn read_script(text: &str) -> Parsed {
+    let parsed = catch_unwind(|| parse(text, SourceId(0)));
+    parsed.unwrap_or_else(|_| Parsed { script: Script::default(), diagnostics: vec![internal()] })
+}
+
+/// Checks a script that was read; a failure of ltune itself is a diagnostic too.
+pub fn study(unit: Unit, parsed: &Parsed, read: ReadText) -> Study {
     let mut interpreter = Interpreter::new(Out::new(Box::new(Nobody)));
     interpreter.read = read;
+    interpreter.out.sources.add(unit.name, unit.text);
     let studied = catch_unwind(AssertUnwindSafe(|| {
         let mut checker = interpreter.checker();
-        checker.unit(unit);
+        checker.parsed(parsed, &unit.folder);
         Study {
             outline: checker.outline,
             diagnostics: checker.diagnostics,

@@ -1,6 +1,6 @@
 //! Whether what was written fits a setting: what each `Kind` accepts, and how it says no.
 
-use crate::events::{Diagnostic, Span};
+use crate::events::{Diagnostic, Severity, Span};
 use crate::language::blocks::{Owner, check_block};
 use crate::language::codes;
 use crate::language::describe::{names_noun, wanted};
@@ -347,6 +347,9 @@ impl Fit<'_> {
     /// A bare word where a number, a list or the like is wanted.
     fn misplaced_word(&self, kind: &Kind, names: &[String], span: Span) -> Diagnostic {
         let word = names.join(".");
+        if self.scope.kind_of(&names[0]) == Some(NameKind::Variable) {
+            return self.unknown_value(&word, span);
+        }
         let found = match self.scope.kind_of(&names[0]) {
             Some(kind) => format!("`{word}`, which is {}", kind.described()),
             None => format!("the word `{word}`"),
@@ -358,6 +361,12 @@ impl Fit<'_> {
         words.extend(words_of(&[*kind]).into_iter().map(str::to_string));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         nearest_word(diagnostic, &word, &words, span)
+    }
+
+    /// A `let` name whose own mistake is reported where it is defined: here nothing is wrong.
+    fn unknown_value(&self, word: &str, span: Span) -> Diagnostic {
+        let message = format!("`{}` is not checked: the definition of `{word}` has a mistake", self.name);
+        Diagnostic { severity: Severity::Note, ..Diagnostic::error(codes::UNKNOWN_NAME, message).at(span) }
     }
 
     /// A path or a text without its quotes.

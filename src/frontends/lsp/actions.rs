@@ -3,8 +3,10 @@
 use crate::assist::mend::side_by_side;
 use crate::events::{Diagnostic, Fix, SourceId};
 use crate::frontends::lsp::convert::{self, fix_edit, workspace_edit};
+use crate::frontends::lsp::positions::Text;
 use crate::frontends::lsp::workspace::{Document, Workspace};
 use lsp_types::{CodeAction, CodeActionKind, CodeActionParams, TextEdit};
+use std::ops::RangeInclusive;
 
 /// All fixes of a script, for those who ask for them on saving.
 pub const FIX_ALL: &str = "source.fixAll.ltune";
@@ -14,7 +16,7 @@ pub fn actions(
     document: &Document,
     params: CodeActionParams,
 ) -> Result<Vec<CodeAction>, String> {
-    let range = document.text.span(params.range);
+    let lines = params.range.start.line..=params.range.end.line;
     let only = params.context.only;
     let is_asked = |kind: &CodeActionKind| {
         let within = |asked: &CodeActionKind| {
@@ -25,7 +27,9 @@ pub fn actions(
     let mut actions = vec![];
     if is_asked(&CodeActionKind::QUICKFIX) {
         actions.extend(
-            here(document).filter(|found| touches(found, &range)).flat_map(|found| quick(document, found)),
+            here(document)
+                .filter(|found| is_on(found, &document.text, lines.clone()))
+                .flat_map(|found| quick(document, found)),
         );
         // Where one mistake is mended, all can be.
         actions.extend(
@@ -47,10 +51,11 @@ fn here(document: &Document) -> impl Iterator<Item = &Diagnostic> {
     document.study.diagnostics.iter().filter(is_here)
 }
 
-fn touches(found: &Diagnostic, range: &std::ops::Range<usize>) -> bool {
-    let places =
-        found.labels.iter().take(1).map(|label| label.span).chain(found.fixes.iter().map(|fix| fix.span));
-    places.into_iter().any(|span| span.start as usize <= range.end && range.start <= span.end as usize)
+/// Whether a mistake or its mending stands on one of the lines: a cursor is rarely right at the place.
+fn is_on(found: &Diagnostic, text: &Text, lines: RangeInclusive<u32>) -> bool {
+    let label = found.labels.iter().take(1).map(|label| label.span);
+    let places = label.chain(found.fixes.iter().map(|fix| fix.span)).map(|span| text.range_of(span));
+    places.into_iter().any(|place| place.start.line <= *lines.end() && *lines.start() <= place.end.line)
 }
 
 fn quick(document: &Document, found: &Diagnostic) -> Vec<CodeAction> {

@@ -2,10 +2,8 @@
 
 use crate::assist::known::Known;
 use crate::assist::names::Names;
-use crate::events::SourceId;
 use crate::frontends::lsp::workspace::{Document, Workspace};
 use crate::language::evaluate::evaluate;
-use crate::language::parse::parse;
 use crate::language::scope::{NameKind, Scope};
 use crate::language::tree::{Block, Expr, ExprKind, Script, Statement, StatementKind};
 use lsp_types::{InlayHint, InlayHintLabel, InlayHintParams};
@@ -21,8 +19,8 @@ pub fn hints(
     params: InlayHintParams,
 ) -> Result<Vec<InlayHint>, String> {
     let text = &document.text;
-    let script = parse(&text.text, SourceId(0)).script;
-    let known = single(workspace.known(document, text.text.len()), &script);
+    let script = &document.parsed().script;
+    let known = single(workspace.known(document, text.text.len()), script);
     let shown = text.span(params.range);
     let hint = |expr: &Expr| {
         let value = evaluate(expr, &known).ok()?.to_ltune();
@@ -38,7 +36,7 @@ pub fn hints(
             data: None,
         })
     };
-    let values = values(&script, &shown);
+    let values = values(script, &shown);
     Ok(values.into_iter().filter(|expr| is_computed(expr, &known)).filter_map(hint).collect())
 }
 

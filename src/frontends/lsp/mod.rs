@@ -22,7 +22,8 @@ mod workspace;
 use crate::frontends::lsp::server::{Server, State};
 use crate::frontends::lsp::wire::Incoming;
 use std::io::{BufReader, stdin, stdout};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 /// Serves an editor over standard input and output; the exit code is 0 when it took its leave as the protocol wants.
 pub fn serve() -> u8 {
@@ -48,20 +49,24 @@ pub fn serve() -> u8 {
     1 // the editor is gone without a word
 }
 
-/// The next message; while none waits, checks are made.
+/// A key is often followed by a question about it: it is answered before the text is checked.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// The next message; after a pause in which none comes, checks are made.
 fn next(queue: &Receiver<Incoming>, server: &mut Server) -> Option<Incoming> {
-    loop {
-        match queue.try_recv() {
+    let mut pause = PAUSE;
+    while server.has_work() {
+        match queue.recv_timeout(pause) {
             Ok(incoming) => return Some(incoming),
-            Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) if server.work() => {
-                if !flush(server) {
-                    return None;
-                }
-            }
-            Err(TryRecvError::Empty) => return queue.recv().ok(),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => server.work(),
         }
+        if !flush(server) {
+            return None;
+        }
+        pause = Duration::ZERO;
     }
+    queue.recv().ok()
 }
 
 /// Sends what the server has to say; false when nobody listens any more.

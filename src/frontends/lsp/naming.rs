@@ -6,9 +6,9 @@ use crate::events::{SourceId, Span};
 use crate::frontends::lsp::convert::{location, symbol_kind, workspace_edit};
 use crate::frontends::lsp::paths::{identity, path_of, uri_of};
 use crate::frontends::lsp::workspace::{Document, Member, Workspace};
+use crate::interpreter::study::read_script;
 use crate::language::check::unusable_name;
 use crate::language::lexer::{TokenKind, tokens};
-use crate::language::parse::parse;
 use crate::language::tree::{Spanned, Statement, StatementKind};
 use lsp_types::{
     DocumentHighlight, DocumentHighlightKind, DocumentHighlightParams, DocumentSymbol, DocumentSymbolParams,
@@ -26,7 +26,7 @@ struct Read {
 impl Read {
     fn of(workspace: &Workspace, document: &Document) -> Read {
         let family = workspace.family(document);
-        let names = Names::of(family.iter().map(|member| &member.script));
+        let names = Names::of(family.iter().map(|member| &member.parsed.script));
         Read { family, names }
     }
 
@@ -108,7 +108,7 @@ fn means_the_same(changes: &[(&Member, Vec<Span>)], old: &str, new: &str) -> Res
             let start = span.start as usize + before * new.len() - before * old.len();
             wanted.push(Span::new(source, start, start + new.len()));
         }
-        scripts.push(parse(&text, source).script);
+        scripts.push(read_script(&text).script);
     }
     wanted.sort();
     let names = Names::of(&scripts);
@@ -143,7 +143,7 @@ pub fn definition(
 
 /// The file whose path in an `include` the cursor touches.
 fn included(document: &Document, read: &Read, cursor: usize) -> Option<Location> {
-    let script = &read.family.first()?.script;
+    let script = &read.family.first()?.parsed.script;
     let path = script.statements.iter().find_map(|statement| match &statement.kind {
         StatementKind::Include { path } if touches(path.span, cursor) => Some(&path.node),
         _ => None,
@@ -194,8 +194,8 @@ pub fn symbols(
     document: &Document,
     _: DocumentSymbolParams,
 ) -> Result<Vec<DocumentSymbol>, String> {
-    let script = parse(&document.text.text, SourceId(0)).script;
-    let names = Names::of([&script]);
+    let script = &document.parsed().script;
+    let names = Names::of([script]);
     let known = Known::from_outline(&document.study.outline).names;
     let summaries: BTreeMap<&str, &str> =
         known.iter().map(|name| (name.name.as_str(), name.summary.as_str())).collect();

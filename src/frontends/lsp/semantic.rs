@@ -2,10 +2,8 @@
 
 use crate::assist::highlight::{Role, highlight};
 use crate::assist::names::Names;
-use crate::events::SourceId;
 use crate::frontends::lsp::positions::{Encoding, Text};
 use crate::frontends::lsp::workspace::{Document, Workspace};
-use crate::language::parse::parse;
 use crate::language::scope::NameKind;
 use lsp_types::{
     SemanticToken, SemanticTokenModifier, SemanticTokenType, SemanticTokens, SemanticTokensLegend,
@@ -45,8 +43,7 @@ pub fn tokens(
     _: SemanticTokensParams,
 ) -> Result<SemanticTokens, String> {
     let text = &document.text.text;
-    let script = parse(text, SourceId(0)).script;
-    let names = Names::of([&script]);
+    let names = Names::of([&document.parsed().script]);
     let named = names.all().iter().map(|mention| {
         let modifier = if mention.defines.is_some() { DEFINITION } else { 0 };
         (mention.span.range(), of_name(mention.kind), modifier)

@@ -65,20 +65,22 @@ impl Server {
         }
     }
 
-    /// A piece of work for when no message waits; false when there is none.
-    pub fn work(&mut self) -> bool {
+    /// Whether there is something to be done when no message waits.
+    pub fn has_work(&self) -> bool {
+        self.is_unsettled || self.workspace.has_stale()
+    }
+
+    /// A piece of that work: a check, or what all checks have found.
+    pub fn work(&mut self) {
         if self.workspace.check_next() {
             self.is_unsettled = true;
-            return true;
+            return;
         }
-        if std::mem::take(&mut self.is_unsettled) {
-            for news in self.published.news(&self.workspace) {
-                let told = Notification::new("textDocument/publishDiagnostics".into(), news);
-                self.outbox.push(enveloped(told));
-            }
-            return true;
+        self.is_unsettled = false;
+        for news in self.published.news(&self.workspace) {
+            let told = Notification::new("textDocument/publishDiagnostics".into(), news);
+            self.outbox.push(enveloped(told));
         }
-        false
     }
 
     fn request(&mut self, Request { id, method, params }: Request) {

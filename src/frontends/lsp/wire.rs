@@ -32,10 +32,23 @@ pub fn read(input: &mut impl BufRead) -> io::Result<Option<Incoming>> {
     };
     let mut body = vec![0; length as usize];
     input.read_exact(&mut body)?;
-    Ok(Some(match serde_json::from_slice(&body) {
-        Ok(message) => Incoming::Message(message),
-        Err(error) => Incoming::Malformed(format!("this is no message: {error}")),
-    }))
+    Ok(Some(understood(&body).map_or_else(Incoming::Malformed, Incoming::Message)))
+}
+
+/// Only an object is a message, and what has an identity is a question that waits for its answer.
+fn understood(body: &[u8]) -> Result<Message, String> {
+    let told = |error: serde_json::Error| format!("this is no message: {error}");
+    let value: Value = serde_json::from_slice(body).map_err(told)?;
+    let id = value.get("id").cloned();
+    if !value.is_object() {
+        return Err("this is no message: it is no object".into());
+    }
+    match (serde_json::from_value(value).map_err(told)?, id) {
+        (Message::Notification(_), Some(id)) => {
+            Err(format!("`{id}` cannot identify a request: it is neither a text nor a number of 32 bits"))
+        }
+        (message, _) => Ok(message),
+    }
 }
 
 /// The length of the next message. A header without one is a problem, lines that are no header are passed over.
@@ -120,6 +133,15 @@ mod tests {
             assert_eq!(found.get(1).map_or("a", String::as_str), "a", "{bad}");
         }
         assert_eq!(all(("nonsense\r\n".to_string() + &good).as_bytes()), ["a"]);
+    }
+
+    #[test]
+    fn a_list_is_no_message_and_a_strange_identity_is_refused() {
+        assert!(all(framed(r#"["a method"]"#).as_bytes())[0].contains("no object"));
+        for id in ["1.5", "null", "99999999999"] {
+            let found = all(framed(&format!(r#"{{"id":{id},"method":"x"}}"#)).as_bytes());
+            assert!(found[0].contains("cannot identify a request"), "{found:?}");
+        }
     }
 
     #[test]

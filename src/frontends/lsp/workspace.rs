@@ -2,17 +2,17 @@
 
 use crate::assist::known::{Known, Name};
 use crate::assist::names::{Mention, Names};
-use crate::events::SourceId;
 use crate::frontends::lsp::paths::{identity, path_of, uri_of};
 use crate::frontends::lsp::positions::{Encoding, Text};
 use crate::interpreter::Unit;
-use crate::interpreter::study::{Study, study};
-use crate::language::parse::parse;
-use crate::language::tree::Script;
+use crate::interpreter::study::{Study, read_script, study};
+use crate::language::parse::Parsed;
 use lsp_types::{TextDocumentContentChangeEvent, TextDocumentItem, Uri};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A script that an editor holds.
@@ -22,8 +22,12 @@ pub struct Document {
     pub text: Text,
     /// Where it lies, or will lie; an unsaved one may have no place yet.
     path: Option<PathBuf>,
+    /// The text as it was read, once it was.
+    parsed: OnceCell<Rc<Parsed>>,
     /// What the last check found.
     pub study: Study,
+    /// The names of the text that was checked last.
+    names: Names,
     /// The check is older than the text, or than a file that it includes.
     pub is_stale: bool,
     pub was_checked: bool,
@@ -34,7 +38,7 @@ pub struct Member {
     pub uri: Uri,
     pub version: Option<i32>,
     pub text: Text,
-    pub script: Script,
+    pub parsed: Rc<Parsed>,
 }
 
 /// Every open script, and the folders they are worked on in.
@@ -64,7 +68,9 @@ impl Workspace {
             path: path_of(&item.uri).map(|path| identity(&path)),
             version: item.version,
             text: Text::new(item.text, self.encoding),
+            parsed: OnceCell::new(),
             study: Study::default(),
+            names: Names::default(),
             is_stale: true,
             was_checked: false,
             uri: item.uri,
@@ -89,6 +95,7 @@ impl Workspace {
             document.text = Text::new(text, self.encoding);
         }
         document.version = version;
+        document.parsed.take();
         self.touched(uri.as_str());
     }
 
@@ -123,6 +130,10 @@ impl Workspace {
         }
     }
 
+    pub fn has_stale(&self) -> bool {
+        self.documents().any(|document| document.is_stale)
+    }
+
     /// Checks one script whose check is stale; false when there is none.
     pub fn check_next(&mut self) -> bool {
         let stale = self.documents().find(|document| document.is_stale).map(|document| document.uri.clone());
@@ -133,10 +144,12 @@ impl Workspace {
     pub fn check(&mut self, uri: &Uri) {
         let Some(document) = self.get(uri).filter(|document| document.is_stale) else { return };
         self.enter(document);
+        let names = Names::of([&document.parsed().script]);
         let mut found = self.study(document);
         found.included.iter_mut().for_each(|included| included.file = identity(&included.file));
         if let Some(document) = self.documents.get_mut(uri.as_str()) {
-            (document.study, document.is_stale, document.was_checked) = (found, false, true);
+            (document.study, document.names) = (found, names);
+            (document.is_stale, document.was_checked) = (false, true);
         }
     }
 
@@ -151,7 +164,7 @@ impl Workspace {
             Some(text) => Ok(text.to_string()),
             None => read(path),
         };
-        study(unit, Box::new(as_held))
+        study(unit, &document.parsed(), Box::new(as_held))
     }
 
     /// Goes to the folder that a script is worked on in.
@@ -183,31 +196,18 @@ impl Workspace {
             files.extend(relative.study.included.iter().map(|included| included.file.as_path()));
         }
         let others = files.into_iter().filter(|file| Some(*file) != document.path.as_deref());
-        let mut members = vec![self.member(document, SourceId(0))];
-        for file in others {
-            let source = SourceId(members.len() as u32);
-            members.extend(match self.at_path(file) {
-                Some(open) => Some(self.member(open, source)),
-                None => self.unopened(file, source),
-            });
-        }
+        let mut members = vec![document.member()];
+        members.extend(others.filter_map(|file| match self.at_path(file) {
+            Some(open) => Some(open.member()),
+            None => self.unopened(file),
+        }));
         members
     }
 
-    fn member(&self, document: &Document, source: SourceId) -> Member {
-        let script = parse(&document.text.text, source).script;
-        Member {
-            uri: document.uri.clone(),
-            version: Some(document.version),
-            text: document.text.clone(),
-            script,
-        }
-    }
-
-    fn unopened(&self, file: &Path, source: SourceId) -> Option<Member> {
+    fn unopened(&self, file: &Path) -> Option<Member> {
         let text = Text::new(read(file).ok()?, self.encoding);
-        let script = parse(&text.text, source).script;
-        Some(Member { uri: uri_of(file)?, version: None, text, script })
+        let parsed = Rc::new(read_script(&text.text));
+        Some(Member { uri: uri_of(file)?, version: None, text, parsed })
     }
 
     /// What may be named at a place of a script: what was defined before it, and what surrounding scripts define.
@@ -220,10 +220,8 @@ impl Workspace {
                 }
             }
         }
-        let script = parse(&document.text.text, SourceId(0)).script;
-        let names = Names::of([&script]);
         let mut first: BTreeMap<&str, &Mention> = BTreeMap::new();
-        for mention in names.definitions() {
+        for mention in document.names.definitions() {
             first.entry(&mention.name).or_insert(mention);
         }
         let is_above = |mention: &Mention| mention.defines.is_none_or(|span| span.start as usize <= cursor);
@@ -239,6 +237,16 @@ impl Workspace {
 }
 
 impl Document {
+    /// The text as a tree; it is read once.
+    pub fn parsed(&self) -> Rc<Parsed> {
+        self.parsed.get_or_init(|| Rc::new(read_script(&self.text.text))).clone()
+    }
+
+    fn member(&self) -> Member {
+        let (uri, version) = (self.uri.clone(), Some(self.version));
+        Member { uri, version, text: self.text.clone(), parsed: self.parsed() }
+    }
+
     fn includes(&self, path: &Path) -> bool {
         self.study.included.iter().any(|included| included.file == path)
     }
