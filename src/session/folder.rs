@@ -55,8 +55,8 @@ impl RunFolder {
     }
 
     /// Begins a branch of the metrics: what follows goes on from `step` of the branch `parent`.
-    pub fn turn(&mut self, event: &str, parent: u64, step: u64) -> Result<(), Diagnostic> {
-        self.metrics.turn(event, parent, step).map(|_| ()).map_err(|error| file(&error))
+    pub fn turn(&mut self, event: &str, parent: u64, step: u64, note: &str) -> Result<(), Diagnostic> {
+        self.metrics.turn(event, parent, step, note).map(|_| ()).map_err(|error| file(&error))
     }
 
     /// Takes the folder to where a run of this name lives; an older one there is moved aside.

@@ -196,7 +196,7 @@ impl Run {
             self.folder = Some(RunFolder::open(&RunFolder::path_of(self.name()))?);
         }
         let Some(folder) = &mut self.folder else { return Ok(()) };
-        folder.turn("resume", stored.branch, step)
+        folder.turn("resume", stored.branch, step, "")
     }
 
     fn say_conditions(&self, state: &State, out: &mut Out) {

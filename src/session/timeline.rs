@@ -230,7 +230,7 @@ impl Run {
         let (record, branch) = self.measured(target);
         let here = self.folder.as_ref().map_or(0, RunFolder::branch);
         if let Some(folder) = &mut self.folder {
-            folder.turn(verb, branch.unwrap_or(here), target.step())?;
+            folder.turn(verb, branch.unwrap_or(here), target.step(), what)?;
         }
         let from = self.lineage.step();
         self.leave(here);

@@ -109,7 +109,8 @@ fn line(entry: &Entry, living: Living) -> Line {
             line("eval", format!("on {data}: loss {loss:.4}, perplexity {}", number(*perplexity, 4)))
         }
         Entry::Event { event, note, .. } => line(event, note.clone()),
-        Entry::Branch { event, step, .. } => line(event, format!("to step {step}")),
+        Entry::Branch { event, step, note, .. } if note.is_empty() => line(event, format!("to step {step}")),
+        Entry::Branch { event, step, note, .. } => line(event, format!("to step {step}: {note}")),
     }
 }
 

@@ -59,8 +59,15 @@ pub enum Entry {
     },
     /// Something that was done after `step` and left the weights as they were: `set`, `save`, `fork`, `interrupted`.
     Event { event: String, step: u64, note: String },
-    /// `undo`, `goto`, `redo` or `resume`: this branch goes on from `step` of `parent`.
-    Branch { event: String, step: u64, parent: u64 },
+    /// `undo`, `goto`, `redo` or `resume`: this branch goes on from `step` of `parent`. The note says which statements
+    /// were taken back or done again.
+    Branch {
+        event: String,
+        step: u64,
+        parent: u64,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        note: String,
+    },
 }
 
 impl Entry {
@@ -121,10 +128,10 @@ impl Metrics {
     }
 
     /// Goes on from `step` of `parent` on a branch of its own: after an undo, a goto, a redo or a resume.
-    pub fn turn(&mut self, event: &str, parent: u64, step: u64) -> Result<Row, TrainError> {
+    pub fn turn(&mut self, event: &str, parent: u64, step: u64, note: &str) -> Result<Row, TrainError> {
         let before = self.branch;
         self.branch = self.next; // never used before, since each branch takes the number of its first row
-        let turned = self.append(Entry::Branch { event: event.into(), step, parent });
+        let turned = self.append(Entry::Branch { event: event.into(), step, parent, note: note.into() });
         if turned.is_err() {
             self.branch = before;
         }
@@ -280,13 +287,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut metrics = Metrics::open(folder.path()).unwrap();
         (1..=5).for_each(|at| drop(metrics.append(step(at)).unwrap()));
-        metrics.turn("undo", 0, 3).unwrap();
+        metrics.turn("undo", 0, 3, "").unwrap();
         metrics.append(step(4)).unwrap();
         assert_eq!(living(folder.path()), [(0, 1), (0, 2), (0, 3), (5, 4)]);
-        metrics.turn("undo", 5, 2).unwrap(); // beyond the branch's own beginning
+        metrics.turn("undo", 5, 2, "`set a { lr = 1e-4 }` taken back").unwrap(); // beyond the branch's own beginning
         metrics.append(step(3)).unwrap();
         assert_eq!(living(folder.path()), [(0, 1), (0, 2), (7, 3)]);
-        metrics.turn("redo", 0, 5).unwrap();
+        metrics.turn("redo", 0, 5, "").unwrap();
         assert_eq!(living(folder.path()), [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5)]);
         assert_eq!(read(folder.path()).unwrap().rows.len(), 10);
     }
