@@ -110,6 +110,11 @@ impl Base {
     }
 }
 
+/// A kind of numbers as a script writes it.
+pub fn kind_name(kind: Kind) -> &'static str {
+    if kind == Kind::BFloat16 { "bf16" } else { "f32" }
+}
+
 /// The kind in which a model of this dtype computes on the device.
 pub fn compute_kind(dtype: Kind, device: Device) -> Kind {
     let is_slow = device == Device::Cpu && dtype == Kind::BFloat16 && !processor::multiplies_bf16();

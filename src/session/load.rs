@@ -10,7 +10,7 @@ use crate::files::gguf::Gguf;
 use crate::files::samples;
 use crate::files::{FilesError, cache};
 use crate::language::codes;
-use crate::model::base::Base;
+use crate::model::base::{Base, kind_name};
 use crate::model::load::load as load_weights;
 use crate::session::definitions::{
     DataDefinition, DataOrigin, ModelDefinition, ModelOrigin, Precision, TokenizerOrigin,
@@ -40,7 +40,7 @@ impl Session {
             model.name,
             grouped(base.config.parameter_count()),
             Bytes(base.bytes()),
-            dtype_name(base.dtype),
+            kind_name(base.dtype),
             device::name(base.device),
             Seconds(started.elapsed().as_secs_f64()),
         ));
@@ -187,10 +187,6 @@ fn same_weights(left: &ModelDefinition, right: &ModelDefinition) -> bool {
         }
 }
 
-fn dtype_name(dtype: tch::Kind) -> &'static str {
-    if dtype == tch::Kind::BFloat16 { "bf16" } else { "f32" }
-}
-
 fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic> {
     let failed = |error: &dyn std::error::Error| {
         Diagnostic::error(codes::MODEL_FILE, format!("model `{}`: {}", model.name, sentence(error)))
@@ -247,7 +243,7 @@ fn must_fit(
         format!(
             "model `{}` takes {needed} in {}, and {free} of memory is free",
             model.name,
-            dtype_name(dtype)
+            kind_name(dtype)
         ),
     );
     Err(match dtype {

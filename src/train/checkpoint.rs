@@ -3,7 +3,7 @@
 use crate::data::batch::Schedule;
 use crate::files::safetensors::{Archive, Dtype, Entry, View, write as write_safetensors};
 use crate::files::{atomic, hash};
-use crate::model::base::Base;
+use crate::model::base::{Base, kind_name};
 use crate::torch::processor::Processor;
 use crate::torch::{device, processor, raw};
 use crate::train::error::TrainError;
@@ -58,6 +58,9 @@ pub struct Conditions {
     pub threads: u64,
     pub capability: String,
     pub math: String,
+    /// The kind in which the model computes, which need not be that of its weights; checkpoints of before do not say.
+    #[serde(default)]
+    pub compute: String,
 }
 
 impl Conditions {
@@ -70,6 +73,7 @@ impl Conditions {
             threads: processor.threads as u64,
             capability: processor.capability.clone(),
             math: format!("{:?}", processor.math).to_lowercase(),
+            compute: kind_name(base.compute).into(),
         }
     }
 
@@ -81,6 +85,11 @@ impl Conditions {
             ("device", &self.device, &now.device),
             ("processor", &self.capability, &now.capability),
             ("math mode", &self.math, &now.math),
+            (
+                "computing in",
+                if self.compute.is_empty() { &now.compute } else { &self.compute },
+                &now.compute,
+            ),
             ("threads", &self.threads.to_string(), &now.threads.to_string()),
         ];
         let differing = pairs.into_iter().filter(|(_, then, now)| then != now);
