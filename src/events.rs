@@ -30,6 +30,11 @@ impl Span {
     pub fn range(self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
     }
+
+    /// Whether a cursor stands in it or at one of its ends.
+    pub fn touches(self, cursor: usize) -> bool {
+        (self.start as usize..=self.end as usize).contains(&cursor)
+    }
 }
 
 /// A script, a cell or an included file: its name as the user knows it, and its text.

@@ -56,9 +56,7 @@ impl Names {
 
     /// The name that a cursor touches.
     pub fn at(&self, source: SourceId, offset: usize) -> Option<&Mention> {
-        let touches =
-            |span: Span| span.source == source && (span.start as usize..=span.end as usize).contains(&offset);
-        self.mentions.iter().find(|mention| touches(mention.span))
+        self.mentions.iter().find(|mention| mention.span.source == source && mention.span.touches(offset))
     }
 
     /// Every place of a name.

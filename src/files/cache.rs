@@ -1,6 +1,6 @@
 //! The folder that keeps what can be made again: fetched samples, tokenized data.
 
-use crate::files::FilesError;
+use crate::files::{FilesError, variables};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -9,16 +9,10 @@ pub fn folder() -> Result<PathBuf, FilesError> {
     choose(|name| std::env::var_os(name))
 }
 
-fn choose(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, FilesError> {
-    let given = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(folder) = given("LTUNE_CACHE") {
-        return Ok(folder);
-    }
-    // The XDG standard: a relative path is to be ignored.
-    if let Some(folder) = given("XDG_CACHE_HOME").filter(|folder| folder.is_absolute()) {
-        return Ok(folder.join("ltune"));
-    }
-    given("HOME").map(|home| home.join(".cache/ltune")).ok_or(FilesError::NoCache)
+fn choose(environment: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, FilesError> {
+    let own = variables::path_in(&environment, "LTUNE_CACHE");
+    let xdg = || Some(variables::xdg_in(&environment, "XDG_CACHE_HOME", ".cache")?.join("ltune"));
+    own.or_else(xdg).ok_or(FilesError::NoCache)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Finds a Hugging Face hub id (`HuggingFaceTB/SmolLM2-135M`) in the local hub cache. Nothing is downloaded.
 
+use crate::files::variables;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,14 @@ pub fn find(id: &str) -> Option<PathBuf> {
 }
 
 /// Where the hub's own tools keep their downloads.
-fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let given = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+fn folder(environment: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let given = |name| variables::path_in(&environment, name);
     given("HF_HUB_CACHE")
         .or_else(|| given("HUGGINGFACE_HUB_CACHE"))
         .or_else(|| given("HF_HOME").map(|home| home.join("hub")))
-        .or_else(|| given("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/hub")))
-        .or_else(|| given("HOME").map(|home| home.join(".cache/huggingface/hub")))
+        .or_else(|| {
+            Some(variables::xdg_in(&environment, "XDG_CACHE_HOME", ".cache")?.join("huggingface/hub"))
+        })
 }
 
 fn find_in(hub: &Path, id: &str) -> Option<PathBuf> {

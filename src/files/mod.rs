@@ -13,6 +13,7 @@ pub mod map;
 pub mod safetensors;
 pub mod samples;
 pub mod state;
+pub mod variables;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -5,15 +5,10 @@
 //! together, and printed again with what follows when the cell goes on.
 
 use crate::events::{Event, Figure, Sink, Sources};
-use crate::frontends::color::Look;
 use crate::frontends::outlet::Outlet;
 use crate::frontends::script::{ScriptSink, Volume};
 use crate::frontends::{batches, html, tables};
-use crate::plot::terminal::{Screen, terminal};
 use std::io::Write;
-
-/// A notebook is wider than a terminal.
-const LOOK: Look = Look { width: 100, ..Look::PLAIN };
 
 /// Whether this process runs the cells of evcxr.
 pub fn is_cell() -> bool {
@@ -38,8 +33,8 @@ struct Block {
 
 impl Default for EvcxrSink {
     fn default() -> EvcxrSink {
-        let out = Outlet::new(Box::new(std::io::stdout()), LOOK);
-        let err = Outlet::new(Box::new(std::io::stderr()), LOOK);
+        let out = Outlet::new(Box::new(std::io::stdout()), html::BESIDE);
+        let err = Outlet::new(Box::new(std::io::stderr()), html::BESIDE);
         EvcxrSink { lines: ScriptSink::new(out, err, Volume::Normal), blocks: vec![], printed: 0 }
     }
 }
@@ -63,9 +58,7 @@ impl EvcxrSink {
     }
 
     fn figure(&mut self, figure: &Figure, sources: &Sources) {
-        let rows = if figure.panels.len() > 1 { 8 } else { 12 };
-        let screen = Screen { columns: LOOK.width, rows, color: false, unicode: true };
-        match (terminal(figure, &screen), html::figure(figure)) {
+        match (html::chart(figure), html::figure(figure)) {
             (Ok(text), Ok(svg)) => {
                 self.blocks.push(Block { text, html: format!("<div>{svg}</div>"), svg: Some(svg) });
             }
@@ -80,12 +73,12 @@ impl Sink for EvcxrSink {
     fn accept(&mut self, event: &Event, sources: &Sources) {
         match event {
             Event::Table(table) => self.blocks.push(Block {
-                text: tables::table(table, &LOOK),
+                text: tables::table(table, &html::BESIDE),
                 html: html::table(table),
                 svg: None,
             }),
             Event::Batch(batch) => self.blocks.push(Block {
-                text: batches::batch(batch, &LOOK),
+                text: batches::batch(batch, &html::BESIDE),
                 html: html::batch(batch),
                 svg: None,
             }),

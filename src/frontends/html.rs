@@ -1,9 +1,14 @@
 //! Tables, batches and figures as HTML, for every front end that shows pages.
 
 use crate::events::{Align, Batch, BatchToken, Figure, Table};
+use crate::frontends::color::Look;
 use crate::plot::error::PlotError;
 use crate::plot::style::Style;
 use crate::plot::svg::svg;
+use crate::plot::terminal::{Screen, terminal};
+
+/// The look of the text that stands beside the HTML; a notebook is wider than a terminal.
+pub const BESIDE: Look = Look { width: 100, ..Look::PLAIN };
 
 /// The table with its title above it.
 pub fn table(table: &Table) -> String {
@@ -59,6 +64,12 @@ fn token(token: &BatchToken) -> String {
         "{starts}<span style=\"{ground}border-right:1px solid rgba(128,128,128,.3)\" title=\"{}\">{text}</span>",
         token.id
     )
+}
+
+/// The figure as a chart of text.
+pub fn chart(figure: &Figure) -> Result<String, PlotError> {
+    let rows = if figure.panels.len() > 1 { 8 } else { 12 };
+    terminal(figure, &Screen { columns: BESIDE.width, rows, color: false, unicode: true })
 }
 
 /// The figure as SVG, which a page may hold as it is.

@@ -4,6 +4,7 @@ use crate::events::{Diagnostic, SourceId, Span};
 use crate::language::blocks::{Found, Owner, check_block, find_setting, fixed, fixed_value, given_twice};
 use crate::language::codes;
 use crate::language::fit::{Fit, has_form};
+use crate::language::lexer::is_name;
 use crate::language::parse::parse_expression;
 use crate::language::schema::{Default, Form, Kind, Setting};
 use crate::language::scope::{NameKind, Scope};
@@ -114,6 +115,17 @@ pub fn unusable_name(name: &Spanned<String>) -> Option<Diagnostic> {
             .at(name.span)
             .note("choose another name, such as `a`"),
     )
+}
+
+/// Why a word that does not stand in a script, but was given by a program, cannot be a name; `None` when it can.
+pub fn unusable_word(word: &str) -> Option<Diagnostic> {
+    if !is_name(word) {
+        let form = "a name has letters, digits and `_`, and begins with no digit";
+        return Some(Diagnostic::error(codes::UNUSABLE_NAME, format!("`{word}` cannot be a name: {form}")));
+    }
+    let nowhere = Span::new(SourceId(0), 0, 0);
+    let unusable = unusable_name(&Spanned::new(word.to_string(), nowhere))?;
+    Some(Diagnostic { labels: vec![], ..unusable })
 }
 
 /// Everything wrong in a schema itself: defaults that do not fit, names given twice. For a test over all forms.

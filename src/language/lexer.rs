@@ -109,6 +109,11 @@ pub fn begins_name(character: char) -> bool {
     character.is_alphabetic() || character == '_'
 }
 
+/// Whether a word has the form of a name.
+pub fn is_name(word: &str) -> bool {
+    word.starts_with(begins_name) && word.chars().all(continues_name)
+}
+
 fn continues_name(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }

@@ -121,14 +121,7 @@ mod plain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::torch::random;
-    use tch::Device;
-
-    fn normal(shape: &[i64], seed: u64) -> Tensor {
-        let tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
-        random::fill_normal(&tensor, 0.0, 3.0, seed).unwrap();
-        tensor
-    }
+    use crate::torch::random::normal;
 
     fn difference(left: &Tensor, right: &Tensor) -> f64 {
         (left - right).abs().max().double_value(&[])

@@ -106,20 +106,16 @@ impl Subject<'_> {
 impl Session {
     /// Binds a model. A changed definition binds anew; live runs keep theirs, and this is said.
     pub fn define_model(&mut self, model: ModelDefinition, out: &mut Out) {
-        if let Some(earlier) = self.outline.model(&model.name) {
-            if same(&earlier.settings, &model.settings) {
-                return;
-            }
+        let earlier = self.outline.model(&model.name);
+        if earlier.is_some_and(|earlier| !same(&earlier.settings, &model.settings)) {
             self.say_kept("model", &model.name, |run| run.definition.model.name == model.name, out);
         }
         self.outline.define_model(model);
     }
 
     pub fn define_data(&mut self, data: DataDefinition, out: &mut Out) {
-        if let Some(earlier) = self.outline.data(&data.name) {
-            if same(&earlier.settings, &data.settings) {
-                return;
-            }
+        let earlier = self.outline.data(&data.name);
+        if earlier.is_some_and(|earlier| !same(&earlier.settings, &data.settings)) {
             self.say_kept("data", &data.name, |run| run.definition.data.name == data.name, out);
         }
         self.outline.define_data(data);

@@ -1,11 +1,10 @@
 //! What a Rust program adds to a session: schedules and metrics of its own, which scripts then use by name.
 
 use crate::evaluate::exact_match::Answer;
-use crate::events::{Diagnostic, SourceId, Span};
-use crate::language::check::unusable_name;
+use crate::events::Diagnostic;
+use crate::language::check::unusable_word;
 use crate::language::codes;
 use crate::language::scope::{NameKind, Scope};
-use crate::language::tree::Spanned;
 use crate::session::Session;
 use crate::session::run::Run;
 use crate::train::recipe::Schedule;
@@ -57,16 +56,8 @@ impl Session {
     }
 
     fn may_be_added(&self, name: &str, kind: NameKind) -> Result<(), Diagnostic> {
-        let mut characters = name.chars();
-        let begins = characters.next().is_some_and(|first| first.is_alphabetic() || first == '_');
-        if !begins || !characters.all(|character| character.is_alphanumeric() || character == '_') {
-            let message =
-                format!("`{name}` is no name: one begins with a letter, and has letters, digits and `_`");
-            return Err(Diagnostic::error(codes::UNUSABLE_NAME, message));
-        }
-        let nowhere = Span::new(SourceId(0), 0, 0);
-        if let Some(unusable) = unusable_name(&Spanned::new(name.to_string(), nowhere)) {
-            return Err(Diagnostic { labels: vec![], ..unusable });
+        if let Some(unusable) = unusable_word(name) {
+            return Err(unusable);
         }
         match self.outline.kind_of(name) {
             Some(other) if other != kind => Err(Diagnostic::error(

@@ -114,13 +114,7 @@ fn succeed(result: Result<(), TorchError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::torch::random;
-
-    fn normal(shape: &[i64], seed: u64) -> Tensor {
-        let tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
-        random::fill_normal(&tensor, 0.0, 1.0, seed).unwrap();
-        tensor
-    }
+    use crate::torch::random::normal;
 
     /// Outputs and all gradients of both ways, relative to their size.
     fn assert_same(

@@ -42,6 +42,14 @@ pub fn fill_normal(tensor: &Tensor, mean: f64, deviation: f64, seed: u64) -> Res
     unsafe { shim::checked(shim::ltune_fill_normal(tensor.as_ptr(), mean, deviation, seed)) }
 }
 
+/// Normal numbers in fp32 on the CPU, for tests.
+#[cfg(test)]
+pub fn normal(shape: &[i64], seed: u64) -> Tensor {
+    let tensor = Tensor::empty(shape, (tch::Kind::Float, tch::Device::Cpu));
+    fill_normal(&tensor, 0.0, 1.0, seed).unwrap();
+    tensor
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

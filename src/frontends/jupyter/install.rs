@@ -1,7 +1,7 @@
 //! Writes descriptions of kernels where Jupyter finds them, with the places of this very program in them.
 
 use crate::events::Diagnostic;
-use crate::files::{atomic, cache, plain};
+use crate::files::{atomic, cache, plain, variables};
 use crate::language::codes;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ fn rust() -> Result<String, Diagnostic> {
             .note("build ltune again (`cargo build --release`) and install the kernel with that one"));
     }
     let folder = lasting_folder()?;
-    let libraries = match variable("LD_LIBRARY_PATH") {
+    let libraries = match variables::path("LD_LIBRARY_PATH") {
         Some(already) => format!("{LIBTORCH}:{}", already.display()),
         None => LIBTORCH.to_string(),
     };
@@ -110,7 +110,7 @@ fn lasting_folder() -> Result<PathBuf, Diagnostic> {
 /// evcxr's kernel: on the path, or where cargo installs programs.
 fn evcxr() -> Result<PathBuf, Diagnostic> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let cargo = variable("CARGO_HOME").or_else(|| Some(variable("HOME")?.join(".cargo")));
+    let cargo = variables::path("CARGO_HOME").or_else(|| Some(variables::path("HOME")?.join(".cargo")));
     let folders = std::env::split_paths(&path).chain(cargo.map(|home| home.join("bin")));
     let mut programs = folders.map(|folder| folder.join("evcxr_jupyter"));
     programs.find(|program| program.is_file()).ok_or_else(|| {
@@ -147,23 +147,16 @@ fn data_folder(target: &Target) -> Result<PathBuf, Diagnostic> {
     }
 }
 
-fn variable(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
 /// Where Jupyter keeps what belongs to one user.
 fn user_folder() -> Option<PathBuf> {
-    let home = variable("HOME");
-    variable("JUPYTER_DATA_DIR").or_else(|| match cfg!(target_os = "macos") {
-        true => Some(home?.join("Library/Jupyter")),
-        false => {
-            Some(variable("XDG_DATA_HOME").or_else(|| Some(home?.join(".local/share")))?.join("jupyter"))
-        }
+    variables::path("JUPYTER_DATA_DIR").or_else(|| match cfg!(target_os = "macos") {
+        true => Some(variables::path("HOME")?.join("Library/Jupyter")),
+        false => Some(variables::xdg("XDG_DATA_HOME", ".local/share")?.join("jupyter")),
     })
 }
 
 fn environment() -> Option<PathBuf> {
-    variable("VIRTUAL_ENV").or_else(|| variable("CONDA_PREFIX")).or_else(|| {
+    variables::path("VIRTUAL_ENV").or_else(|| variables::path("CONDA_PREFIX")).or_else(|| {
         let output = Command::new("python3").args(["-c", "import sys; print(sys.prefix)"]).output().ok()?;
         let prefix = String::from_utf8(output.stdout).ok()?;
         (output.status.success() && !prefix.trim().is_empty()).then(|| PathBuf::from(prefix.trim()))

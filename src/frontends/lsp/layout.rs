@@ -1,7 +1,6 @@
 //! The script as `ltune fmt` writes it, line by line.
 
 use crate::assist::layout::{Edit, edits};
-use crate::events::{SourceId, Sources, Span};
 use crate::frontends::lsp::workspace::{Document, Workspace};
 use lsp_types::{DocumentFormattingParams, DocumentRangeFormattingParams, TextEdit};
 
@@ -29,11 +28,9 @@ pub fn range_formatting(
 
 fn line_edits(document: &Document) -> Result<Vec<Edit>, String> {
     edits(&document.text.text).map_err(|diagnostics| {
-        let mut sources = Sources::default();
-        let source = sources.add("", document.text.text.clone());
         let found = diagnostics.iter().find(|found| found.is_error()).or(diagnostics.first());
-        let line = found.and_then(|found| found.span()).unwrap_or(Span::new(SourceId(0), 0, 0));
-        let line = sources.position(Span { source, ..line }).line;
+        let start = found.and_then(|found| found.span()).map_or(0, |span| span.start as usize);
+        let line = document.text.position(start).line + 1;
         let message = found.map_or("it cannot be read", |found| found.message.as_str());
         format!("nothing was formatted: line {line} has a syntax error: {message}")
     })

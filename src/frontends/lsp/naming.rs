@@ -7,9 +7,8 @@ use crate::frontends::lsp::convert::{location, symbol_kind, workspace_edit};
 use crate::frontends::lsp::paths::{identity, path_of, uri_of};
 use crate::frontends::lsp::workspace::{Document, Member, Workspace};
 use crate::interpreter::study::read_script;
-use crate::language::check::unusable_name;
-use crate::language::lexer::{TokenKind, tokens};
-use crate::language::tree::{Spanned, Statement, StatementKind};
+use crate::language::check::unusable_word;
+use crate::language::tree::{Statement, StatementKind};
 use lsp_types::{
     DocumentHighlight, DocumentHighlightKind, DocumentHighlightParams, DocumentSymbol, DocumentSymbolParams,
     GotoDefinitionParams, Location, Position, PrepareRenameResponse, Range, ReferenceParams, RenameParams,
@@ -62,7 +61,9 @@ pub fn rename(
         .at(document, position)
         .ok_or("only the name of a model, of data, of a run or of a `let` can be renamed")?;
     let new = params.new_name.trim();
-    usable(new)?;
+    if let Some(unusable) = unusable_word(new) {
+        return Err(unusable.message);
+    }
     if new == mention.name {
         return Ok(workspace_edit(vec![]));
     }
@@ -82,18 +83,6 @@ pub fn rename(
         (member.uri.clone(), member.version, edits)
     });
     Ok(workspace_edit(edits.collect()))
-}
-
-/// Whether a word can be a name at all.
-fn usable(new: &str) -> Result<(), String> {
-    let is_name = matches!(tokens(new).as_slice(), [only] if only.kind == TokenKind::Name && only.range.len() == new.len());
-    if !is_name || new.contains('.') {
-        return Err(format!(
-            "`{new}` cannot be a name: a name has letters, digits and `_`, and begins with no digit"
-        ));
-    }
-    let word = Spanned::new(new.to_string(), Span::new(SourceId(0), 0, new.len()));
-    unusable_name(&word).map_or(Ok(()), |found| Err(found.message))
 }
 
 /// The renamed texts are read again: the new name must stand where the old one stood, and nowhere else.
@@ -145,16 +134,12 @@ pub fn definition(
 fn included(document: &Document, read: &Read, cursor: usize) -> Option<Location> {
     let script = &read.family.first()?.parsed.script;
     let path = script.statements.iter().find_map(|statement| match &statement.kind {
-        StatementKind::Include { path } if touches(path.span, cursor) => Some(&path.node),
+        StatementKind::Include { path } if path.span.touches(cursor) => Some(&path.node),
         _ => None,
     })?;
     let file = identity(&path_of(&document.uri)?.parent()?.join(path));
     file.is_file().then_some(())?;
     Some(Location { uri: uri_of(&file)?, range: Range::default() })
-}
-
-fn touches(span: Span, cursor: usize) -> bool {
-    (span.start as usize..=span.end as usize).contains(&cursor)
 }
 
 pub fn references(

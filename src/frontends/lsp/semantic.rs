@@ -23,6 +23,7 @@ const TYPES: &[SemanticTokenType] = &[
     SemanticTokenType::STRUCT,
     SemanticTokenType::VARIABLE,
     SemanticTokenType::PARAMETER,
+    SemanticTokenType::FUNCTION,
 ];
 
 const DEFINITION: u32 = 1;
