@@ -5,6 +5,7 @@ use crate::language::blocks::choices_of;
 use crate::language::codes;
 use crate::language::reference;
 use crate::language::schema::{Form, Kind, Role, Setting};
+use crate::language::suggest::nearest;
 use crate::language::value::Settings;
 use crate::session::Session;
 use crate::statements::{Action, Check, Checking, Statement, forms};
@@ -44,11 +45,11 @@ fn check(settings: Settings, checking: &mut Checking) -> Option<Box<dyn Action>>
     }
     let place = checking.place(&settings, "word");
     let names: Vec<&str> = forms().iter().map(|form| form.name).collect();
-    checking.report(
-        Diagnostic::error(codes::NO_HELP, format!("there is no help on `{topic}`"))
-            .at(place)
-            .note(format!("statements: {}", names.join(", "))),
-    );
+    let unknown = Diagnostic::error(codes::NO_HELP, format!("there is no help on `{topic}`")).at(place);
+    checking.report(match nearest(&topic, names.iter().copied()) {
+        Some(near) => unknown.fix(place, near, format!("write `{near}`")),
+        None => unknown.note(format!("statements: {}", names.join(", "))),
+    });
     None
 }
 
