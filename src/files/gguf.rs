@@ -53,6 +53,12 @@ pub struct TensorInfo {
     range: Range<usize>,
 }
 
+impl TensorInfo {
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 /// An open file, its header read and checked.
 #[derive(Debug)]
 pub struct Gguf {
@@ -98,7 +104,14 @@ impl Gguf {
     }
 
     /// The elements of a tensor as floats, row by row.
-    pub fn dequantize(&self, name: &str) -> Result<Vec<f32>, FilesError> {
+    pub fn floats(&self, name: &str) -> Result<Vec<f32>, FilesError> {
+        let mut floats = vec![0.0; self.tensor(name)?.elements()];
+        self.dequantize(name, &mut floats)?;
+        Ok(floats)
+    }
+
+    /// Writes the elements of a tensor as floats, row by row; there must be room for as many as it has.
+    pub fn dequantize(&self, name: &str, floats: &mut [f32]) -> Result<(), FilesError> {
         let tensor = self.tensor(name)?;
         if tensor.kind.block().is_none() {
             return Err(FilesError::TensorKind {
@@ -108,7 +121,8 @@ impl Gguf {
                 known: gguf_blocks::KNOWN,
             });
         }
-        Ok(gguf_blocks::dequantize(tensor.kind, &self.map[tensor.range.clone()]))
+        gguf_blocks::dequantize(tensor.kind, &self.map[tensor.range.clone()], floats);
+        Ok(())
     }
 
     /// Whether there is such metadata; the getters below need it to be there.
@@ -533,8 +547,8 @@ mod tests {
         assert_eq!(file.integers("tokenizer.ggml.token_type").unwrap(), [1, -1]);
         assert_eq!(file.numbers("tokenizer.ggml.scores").unwrap(), [0.5]);
         assert_eq!(file.tensor("w").unwrap().shape, [2, 3]);
-        assert_eq!(file.dequantize("w").unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        assert_eq!(file.dequantize("h").unwrap(), [1.0, -2.0]);
+        assert_eq!(file.floats("w").unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(file.floats("h").unwrap(), [1.0, -2.0]);
     }
 
     #[test]
@@ -546,11 +560,9 @@ mod tests {
             told(file.text("llama.block_count").unwrap_err()),
             ": metadata `llama.block_count` is a whole number, but a text is needed"
         );
-        assert_eq!(told(file.dequantize("v").unwrap_err()), " has no tensor `v`");
+        assert_eq!(told(file.floats("v").unwrap_err()), " has no tensor `v`");
         let strange = Made::default().tensor("s", &[256], 23, 0).open().unwrap();
-        assert!(
-            told(strange.dequantize("s").unwrap_err()).starts_with(": tensor `s` is IQ4_XS, which ltune")
-        );
+        assert!(told(strange.floats("s").unwrap_err()).starts_with(": tensor `s` is IQ4_XS, which ltune"));
     }
 
     #[test]
@@ -606,7 +618,7 @@ mod tests {
             }
             if let Ok(file) = opened(&changed) {
                 for tensor in file.tensors() {
-                    if let Ok(floats) = file.dequantize(&tensor.name) {
+                    if let Ok(floats) = file.floats(&tensor.name) {
                         prop_assert_eq!(floats.len(), tensor.shape.iter().product::<usize>());
                     }
                 }

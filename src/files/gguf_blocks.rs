@@ -107,12 +107,10 @@ impl Kind {
     }
 }
 
-/// The floats of whole blocks, on all cores. `bytes` must be whole blocks of a kind that is read.
-pub fn dequantize(kind: Kind, bytes: &[u8]) -> Vec<f32> {
+/// Writes the floats of whole blocks, on all cores. `bytes` must be whole blocks of a kind that is read.
+pub fn dequantize(kind: Kind, bytes: &[u8], floats: &mut [f32]) {
     let (elements, size) = kind.block().expect("callers refuse kinds that are not read");
-    assert_eq!(bytes.len() % size, 0, "callers pass whole blocks");
-    let blocks = bytes.len() / size;
-    let mut floats = vec![0.0; blocks * elements];
+    assert_eq!(floats.len() * size, bytes.len() * elements, "callers pass whole blocks and room for them");
     // Pieces of 4 Ki elements: large enough to be worth a task, small enough to share out.
     let together = 4096 / elements;
     floats.par_chunks_mut(together * elements).zip(bytes.par_chunks(together * size)).for_each(
@@ -134,7 +132,6 @@ pub fn dequantize(kind: Kind, bytes: &[u8]) -> Vec<f32> {
             }
         },
     );
-    floats
 }
 
 fn half_at(bytes: &[u8], at: usize) -> f32 {
@@ -326,11 +323,18 @@ mod tests {
         bytes
     }
 
+    fn dequantized(kind: Kind, bytes: &[u8]) -> Vec<f32> {
+        let (elements, size) = kind.block().unwrap();
+        let mut floats = vec![0.0; bytes.len() / size * elements];
+        dequantize(kind, bytes, &mut floats);
+        floats
+    }
+
     #[test]
     fn every_kind_becomes_the_floats_of_the_reference_bit_for_bit() {
         for (kind, scales, count, first, hash) in TRUTH {
             let (elements, size) = kind.block().unwrap();
-            let floats = dequantize(*kind, &blocks(size, scales, *count));
+            let floats = dequantized(*kind, &blocks(size, scales, *count));
             assert_eq!(floats.len(), count * elements);
             assert_eq!(floats[0], *first, "{kind:?}");
             let bytes: Vec<u8> = floats.iter().flat_map(|float| float.to_le_bytes()).collect();
@@ -341,8 +345,8 @@ mod tests {
     #[test]
     fn a_large_tensor_is_shared_out_without_seams() {
         let one = blocks(18, &[0], 1);
-        let floats = dequantize(Kind::Q4_0, &one.repeat(1000));
-        assert!(floats.chunks(32).all(|block| block == dequantize(Kind::Q4_0, &one)));
+        let floats = dequantized(Kind::Q4_0, &one.repeat(1000));
+        assert!(floats.chunks(32).all(|block| block == dequantized(Kind::Q4_0, &one)));
     }
 
     #[test]

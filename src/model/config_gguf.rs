@@ -90,7 +90,7 @@ fn refuse_other_shapes(gguf: &Gguf, head_dim: i64) -> Result<(), ModelError> {
 
 fn scaling(gguf: &Gguf, theta: f64, head_dim: i64, positions: i64) -> Result<RopeScaling, ModelError> {
     if gguf.tensor(ROPE_FACTORS).is_ok() {
-        let factors: Vec<f64> = gguf.dequantize(ROPE_FACTORS)?.into_iter().map(f64::from).collect();
+        let factors: Vec<f64> = gguf.floats(ROPE_FACTORS)?.into_iter().map(f64::from).collect();
         return Ok(llama3_of(&factors, theta, head_dim).unwrap_or(RopeScaling::Factors { factors }));
     }
     let factor = optional(gguf, "llama.rope.scaling.factor", Gguf::number)?;

@@ -89,7 +89,7 @@ pub fn load_gguf(path: &Path, dtype: Kind, device: Device, observe: Observe) -> 
             return Err(ModelError::TensorMissing { name: stored });
         };
         let shape: Vec<i64> = info.shape.iter().map(|side| *side as i64).collect();
-        let tensor = Tensor::f_from_slice(&gguf.dequantize(&stored)?)?.f_view(shape.as_slice())?;
+        let tensor = raw::floats(&shape, |floats| Ok::<_, ModelError>(gguf.dequantize(&stored, floats)?))?;
         let tensor = match heads {
             Some(heads) => unpermute(&name, &tensor, heads, config.head_dim)?,
             None => tensor,

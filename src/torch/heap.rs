@@ -11,6 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Smaller blocks are malloc's.
 pub const LEAST: u64 = 64 << 10;
+/// Of x86-64, and of aarch64 with small pages of 4 KiB.
+const HUGE_PAGE: u64 = 2 << 20;
 /// Blocks begin at multiples of a cache line, as libtorch wants them.
 const ALIGNMENT: u64 = 64;
 
@@ -179,13 +181,26 @@ impl Heap {
     }
 }
 
-/// Addresses without memory behind them yet.
+/// Addresses without memory behind them yet. They begin at a huge page and ask for such ones: the memory of a first step
+/// then comes in 512 times fewer faults.
 fn reserve(capacity: u64) -> Option<*mut u8> {
     let (protection, flags) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+    let length = (capacity + HUGE_PAGE) as usize;
     // SAFETY: a fresh mapping at an address of the system's choice touches nothing that is there.
-    let base = unsafe { libc::mmap(std::ptr::null_mut(), capacity as usize, protection, flags, -1, 0) };
-    (base != libc::MAP_FAILED).then_some(base.cast())
+    let mapped = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
+    if mapped == libc::MAP_FAILED {
+        return None;
+    }
+    let before = (mapped as u64).next_multiple_of(HUGE_PAGE) - mapped as u64;
+    // SAFETY: at most a huge page into a mapping that is one longer than the capacity.
+    let base = unsafe { mapped.cast::<u8>().add(before as usize) };
+    #[cfg(target_os = "linux")]
+    // SAFETY: advice on our own mapping; where it cannot be followed, nothing changes.
+    unsafe {
+        libc::madvise(base.cast(), capacity as usize, libc::MADV_HUGEPAGE);
+    }
+    Some(base)
 }
 
 /// A block for libtorch; null when it is small or the heap is full, and then malloc serves it.
