@@ -1,30 +1,31 @@
 #!/usr/bin/env python3
-"""One LoRA step on SmolLM2-135M, 4 x 256 tokens: ltune against transformers + PEFT, in turn, in one run.
+"""One step on SmolLM2-135M, 4 x 256 tokens: ltune against transformers + PEFT, in turn, in one run.
 
-    python3 tests/bench/cpu.py [--steps 8] [--peer PYTHON]
+    python3 tests/bench/cpu.py [--steps 6] [--method lora|full] [--dtype f32|bf16] [--peer PYTHON] [--alone]
 
 ltune is `target/release/ltune` (build it with scripts/ltune). PYTHON is a Python that has torch 2.11.0,
 transformers 5.23.0 and peft 0.21.2; it defaults to this one. Both sides load the same weights (ltune writes them as
-a Hugging Face folder), the same adapter shape and the same batches; the first step of each is left out. Prints a
-table, then one JSON object a line.
+a Hugging Face folder), the same adapter shape and the same batches; the first step of each is left out. "Share" is the
+arithmetic of a step at the rate that a product of 2048 x 2048 matrices reaches in the same run, over its time: 4 N + 6
+N_adapter FLOP a token with LoRA, 6 N with full fine-tuning, N with the output head, attention not counted. Prints a
+table, then one JSON object a line. With --alone no peer runs.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from common import ROOT, machine, print_lines, print_table, product_rate, run_ltune, run_python, save_weights, steps_of
+
 WIKI = ROOT / "tests/fixtures/reference/wiki_5120_tokens.txt"
 TRACE = ROOT / "tests/fixtures/reference/lora_trace.json"
+TOKENS = 1024
+# Parameters that a token is multiplied by: the linear layers and the (tied) output head; and those of the adapter.
+WEIGHTS, ADAPTER = 134_479_872, 2_442_240
 
 SCRIPT = """
-model base {{ from = "smollm2-135m"; dtype = f32; device = cpu }}
+model base {{ from = "smollm2-135m"; dtype = {dtype}; device = cpu }}
 data wiki {{ from = "{wiki}"; format = text; max_len = 256 tokens; eos = off; split = none; shuffle = off }}
 tune a {{
   model = base
@@ -34,7 +35,7 @@ tune a {{
   lr = {lr}
   schedule = constant
   batch = 4 x 1
-  epochs = {epochs}
+  epochs = {steps}
 }}
 step a {steps}
 """
@@ -43,10 +44,10 @@ PEER = r"""
 import json, resource, sys, time
 import torch
 from transformers import AutoModelForCausalLM
-folder, trace, steps, tuned, method = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "tuned", sys.argv[5]
+folder, trace, steps, tuned, method, dtype = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "tuned", *sys.argv[5:]
 if tuned:
     torch.set_float32_matmul_precision("medium")
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype={"f32": torch.float32, "bf16": torch.bfloat16}[dtype])
 lr = 2e-5
 if method == "lora":
     from peft import LoraConfig, get_peft_model
@@ -65,53 +66,24 @@ for step in range(steps):
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
     optimizer.step()
     optimizer.zero_grad()
-    print(json.dumps({"step": step + 1, "loss": loss.item(), "seconds": time.perf_counter() - started}))
+    print(json.dumps({"loss": loss.item(), "seconds": time.perf_counter() - started}))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"peak": peak}))
 """
 
 
-def ltune_binary():
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    binary = target / "release/ltune"
-    if not binary.exists():
-        sys.exit(f"{binary} is not there: run scripts/ltune --help once")
-    return binary
+def ours(options, folder):
+    method, lr = {"lora": ("lora { rank = 8; alpha = 16 }", "1e-3"), "full": ("full", "2e-5")}[options.method]
+    script = SCRIPT.format(wiki=WIKI, dtype=options.dtype, method=method, lr=lr, steps=options.steps)
+    events, peak, _ = run_ltune(script, folder)
+    return steps_of(events), peak
 
 
-def run_ltune(binary, method, steps, folder):
-    text = {"lora": ("lora { rank = 8; alpha = 16 }", "1e-3"), "full": ("full", "2e-5")}[method]
-    script = SCRIPT.format(wiki=WIKI, method=text[0], lr=text[1], steps=steps, epochs=steps)
-    command = ["/usr/bin/env", "python3", "-c", MEASURED, str(binary), "--json", "-"]
-    done = subprocess.run(command, input=script, capture_output=True, text=True, cwd=folder)
-    if done.returncode != 0:
-        sys.exit(done.stdout[-2000:] + done.stderr)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    seconds = [event["seconds"] for event in events if event.get("type") == "step"]
-    losses = [event["loss"] for event in events if event.get("type") == "step"]
-    return seconds, losses, events[-1]["peak"]
-
-
-# Runs a program and adds a line with its peak resident memory.
-MEASURED = """
-import json, resource, subprocess, sys
-code = subprocess.run(sys.argv[1:]).returncode
-print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024}), flush=True)
-sys.exit(code)
-"""
-
-
-def run_peer(python, weights, method, steps, tuned):
-    environment = dict(os.environ)
-    if tuned:  # the allocator thresholds that ltune sets for itself
-        environment |= {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296",
-                        "MALLOC_TOP_PAD_": "67108864"}
-    arguments = [python, "-c", PEER, str(weights), str(TRACE), str(steps), "tuned" if tuned else "default", method]
-    done = subprocess.run(arguments, capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        sys.exit(done.stderr[-2000:])
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return [line["seconds"] for line in lines[:-1]], [line["loss"] for line in lines[:-1]], lines[-1]["peak"]
+def theirs(options, weights, tuned):
+    word = "tuned" if tuned else "default"
+    arguments = (weights, TRACE, options.steps, word, options.method, options.dtype)
+    lines, _ = run_python(options.peer, PEER, *arguments, tuned=tuned)
+    return lines[:-1], lines[-1]["peak"]
 
 
 def main():
@@ -119,32 +91,34 @@ def main():
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--peer", default=sys.executable)
     parser.add_argument("--method", choices=["lora", "full"], default="lora")
+    parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
-    binary = ltune_binary()
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "weights"
-        saved = subprocess.run(
-            [binary, "-c", f'model base {{ from = "smollm2-135m" }}', "-c", f'save base to "{weights}"'],
-            capture_output=True, text=True, cwd=folder)
-        if saved.returncode != 0:
-            sys.exit(saved.stderr)
-        runs = [("ltune f32", lambda: run_ltune(binary, options.method, options.steps, folder))]
-        for name, tuned in [("transformers + PEFT, default", False), ("transformers + PEFT, tuned", True)]:
-            runs.append((name, lambda tuned=tuned: run_peer(options.peer, weights, options.method, options.steps, tuned)))
+        runs = [(f"ltune {options.dtype}", lambda: ours(options, folder))]
+        if not options.alone:
+            weights = save_weights(folder)
+            runs.append(("transformers + PEFT, default", lambda: theirs(options, weights, False)))
+            runs.append(("transformers + PEFT, tuned", lambda: theirs(options, weights, True)))
+        rate = product_rate(options.peer, "f32")
         rows = []
         for name, run in runs:
-            seconds, losses, peak = run()
-            rows.append({"name": name, "method": options.method, "seconds": statistics.median(seconds[1:]),
-                         "all_seconds": seconds, "last_loss": losses[-1], "peak_bytes": peak})
-    ours = rows[0]
-    print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
-    print(f"{'':32}{'s a step':>10}{'ltune is':>10}{'tokens/s':>10}{'peak':>10}{'loss':>10}")
+            steps, peak = run()
+            seconds = [step["seconds"] for step in steps]
+            rows.append({"name": name, "method": options.method, "dtype": options.dtype,
+                         "seconds": statistics.median(seconds[1:]), "all_seconds": seconds,
+                         "last_loss": steps[-1]["loss"], "peak_bytes": peak})
+    flop = TOKENS * (6 * WEIGHTS if options.method == "full" else 4 * WEIGHTS + 6 * ADAPTER)
+    table = []
     for row in rows:
-        row["ratio"] = ours["seconds"] / row["seconds"]
-        print(f"{row['name']:32}{row['seconds']:10.3f}{row['ratio']:9.2f}x{1024 / row['seconds']:10.0f}"
-              f"{row['peak_bytes'] / 2**30:8.2f} G{row['last_loss']:10.4f}")
-    for row in rows:
-        print(json.dumps(row))
+        row |= {"ratio": rows[0]["seconds"] / row["seconds"], "memory_ratio": rows[0]["peak_bytes"] / row["peak_bytes"],
+                "share": flop / rate / row["seconds"], "product_rate": rate}
+        table.append([row["name"], f"{row['seconds']:.3f}", f"{row['ratio']:.2f} x", f"{TOKENS / row['seconds']:.0f}",
+                      f"{row['peak_bytes'] / 2**30:.2f} GiB", f"{row['memory_ratio']:.2f} x", f"{row['share']:.0%}",
+                      f"{row['last_loss']:.4f}"])
+    print(f"machine: {machine()}; fp32 products at {rate / 1e9:.0f} GFLOP/s")
+    print_table(["", "s a step", "ltune is", "tokens/s", "peak", "ltune is", "share", "loss"], table)
+    print_lines(rows)
 
 
 if __name__ == "__main__":
