@@ -110,7 +110,8 @@ impl Gguf {
         Ok(floats)
     }
 
-    /// Writes the elements of a tensor as floats, row by row; there must be room for as many as it has.
+    /// Writes the elements of a tensor as floats, row by row; there must be room for as many as it has. The bytes of the
+    /// file are passed over then and do not stay in memory.
     pub fn dequantize(&self, name: &str, floats: &mut [f32]) -> Result<(), FilesError> {
         let tensor = self.tensor(name)?;
         if tensor.kind.block().is_none() {
@@ -122,6 +123,7 @@ impl Gguf {
             });
         }
         gguf_blocks::dequantize(tensor.kind, &self.map[tensor.range.clone()], floats);
+        self.map.pass(tensor.range.clone());
         Ok(())
     }
 

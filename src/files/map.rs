@@ -1,9 +1,9 @@
 //! A file mapped into memory: weights are looked at where they lie, not copied.
 
 use crate::files::FilesError;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 /// The bytes of a file. Another program that cuts the file short while it is mapped ends this one;
@@ -26,6 +26,18 @@ impl Map {
         let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
         Ok(Map(Some(map)))
     }
+
+    /// These bytes have been read and need not stay in this process's memory; who looks again finds them as they are.
+    pub fn pass(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Some(map) = &self.0
+            && range.end <= map.len()
+        {
+            // SAFETY: the map is of a file and read only, so what is dropped is read from the file again.
+            let _ =
+                unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+        }
+    }
 }
 
 impl Deref for Map {
@@ -45,7 +57,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("x");
         std::fs::write(&path, b"abc").unwrap();
-        assert_eq!(&*Map::open(&path).unwrap(), b"abc");
+        let map = Map::open(&path).unwrap();
+        assert_eq!(&*map, b"abc");
+        map.pass(1..3);
+        assert_eq!(&*map, b"abc");
         std::fs::write(&path, b"").unwrap();
         assert_eq!(&*Map::open(&path).unwrap(), b"");
         assert!(matches!(Map::open(home.path()), Err(FilesError::IsFolder { .. })));

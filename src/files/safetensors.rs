@@ -125,6 +125,13 @@ impl Archive {
         Some(View { dtype: placed.dtype, shape: &placed.shape, bytes })
     }
 
+    /// The bytes of a tensor have been read and need not stay in memory.
+    pub fn pass(&self, name: &str) {
+        if let Some(placed) = self.tensors.get(name) {
+            self.shards[placed.shard].1.pass(placed.range.clone());
+        }
+    }
+
     /// As `get`, where the tensor must be there.
     pub fn expect(&self, name: &str) -> Result<View<'_>, FilesError> {
         self.get(name)

@@ -68,6 +68,7 @@ pub fn load_folder(path: &Path, dtype: Kind, device: Device, observe: Observe) -
         done += view.bytes.len() as u64;
         // One at a time to its kind and device, so that the peak is the model and one tensor.
         let tensor = to_tensor(&name, &view)?.f_to_device(device)?.f_to_kind(dtype_of(&name, dtype))?;
+        archive.pass(&name);
         tensors.insert(name, tensor);
         if !observe(done, total) {
             return Err(ModelError::Stopped { doing: "loading the model" });
