@@ -105,6 +105,11 @@ fn explain_doctor_samples_and_help_answer() {
     let explained = folder.ltune(&["explain", "L0102"]);
     assert!(explained.code == 0 && explained.stdout.contains("L0102"), "{}", explained.stdout);
     assert_eq!(folder.ltune(&["explain", "L9999"]).code, 2);
+    let helped = folder.ltune(&["help", "tune.lr"]);
+    assert!(helped.code == 0 && helped.stdout.contains("learning rate"), "{}", helped.stdout);
+    assert!(folder.ltune(&["help"]).stdout.starts_with("statements\n"));
+    let slip = folder.ltune(&["help", "stpe"]);
+    assert!(slip.code == 3 && slip.stderr.contains("write `step`"), "{}", slip.stderr);
     let doctor = folder.ltune(&["doctor"]);
     assert!(
         doctor.code == 0 && doctor.stdout.contains("libtorch") && doctor.stdout.contains("2.11.0"),

@@ -26,9 +26,10 @@ const INTERRUPTED: u8 = 130;
 /// standard input is a script too.
 #[derive(Parser, Debug)]
 #[command(name = "ltune", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 parse or check errors, \
-                        130 interrupted.\nIn a script: `help`, `help step`, `help tune.lr`."
+                        130 interrupted.\nIn a script too: `help`, `help step`, `help tune.lr`."
 )]
 pub struct CommandLine {
     /// Scripts, run in order in one session; `-` is standard input
@@ -118,6 +119,11 @@ enum Command {
         #[arg(value_name = "CODE")]
         code: String,
     },
+    /// Explain the language: a statement, a setting such as `tune.lr`, a code; without a word, list the statements
+    Help {
+        #[arg(value_name = "WORD")]
+        word: Option<String>,
+    },
 }
 
 impl CommandLine {
@@ -145,6 +151,9 @@ impl CommandLine {
                 succeeded(arguments.execute(&mut out), &mut out)
             }
             Some(Command::Explain { code }) => explain(code, options),
+            Some(Command::Help { word }) => {
+                self.interpret(vec![help(word.as_deref())], vec![], options.out())
+            }
         })
     }
 
@@ -169,6 +178,10 @@ impl CommandLine {
         if prompts {
             return self.prompt(units, assignments, &mut out);
         }
+        self.interpret(units, assignments, out)
+    }
+
+    fn interpret(&self, units: Vec<Unit>, assignments: Vec<Assignment>, out: Out) -> u8 {
         interrupt_on_signal(&out.cancel);
         let mut interpreter = Interpreter::new(out);
         interpreter.keep_going = self.keep_going;
@@ -316,6 +329,12 @@ fn serve_editor(options: &Options) -> u8 {
             .note("the README says how, for VS Code, Neovim and Helix; `ltune` alone opens a prompt"),
     );
     USAGE
+}
+
+/// What the prompt would be told.
+fn help(word: Option<&str>) -> Unit {
+    let text = word.map_or("help".into(), |word| format!("help {word}"));
+    Unit { name: "help".into(), text, folder: PathBuf::new() }
 }
 
 fn explain(code: &str, options: &Options) -> u8 {

@@ -23,7 +23,10 @@ const SHAPE: &[Setting] = &[
     Setting::new("preset", Kind::Choice(PRESETS), "a known shape to start from")
         .or("tiny")
         .example("preset = tiny"),
-    Setting::new("layers", SIZE, "transformer blocks").computed("the preset").example("layers = 2"),
+    Setting::new("layers", SIZE, "transformer blocks")
+        .computed("the preset")
+        .aliases(&["num_hidden_layers"])
+        .example("layers = 2"),
     Setting::new("width", SIZE, "hidden size")
         .computed("the preset")
         .aliases(&["hidden_size"])
