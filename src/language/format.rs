@@ -282,6 +282,7 @@ mod tests {
         assert_eq!(line("step a (n+1)"), "step a (n + 1)");
         assert_eq!(line("plot loss,lr of a ,b to \"x.svg\";"), "plot loss, lr of a, b to \"x.svg\"");
         assert_eq!(line("tune a{}"), "tune a {}");
+        assert_eq!(line("tune a{batch=4x4}"), "tune a { batch = 4 x 4 }");
         assert_eq!(line("run a until eval.loss<1.8"), "run a until eval.loss < 1.8");
     }
 

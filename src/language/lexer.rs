@@ -65,11 +65,17 @@ pub fn tokens(text: &str) -> Vec<Token> {
             at += blank.len_utf8();
             continue;
         }
-        let (kind, length) = token(rest);
+        let after_number = tokens.last().is_some_and(|last: &Token| last.kind == TokenKind::Number);
+        let (kind, length) = if after_number && is_cross(rest) { (TokenKind::Name, 1) } else { token(rest) };
         tokens.push(Token { kind, range: at..at + length });
         at += length;
     }
     tokens
+}
+
+/// `x` between numbers: of `4x4` it is a word of its own.
+fn is_cross(rest: &str) -> bool {
+    rest.strip_prefix('x').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Blanks separate tokens and mean nothing; a carriage return is one, so that Windows lines read the same.
@@ -216,6 +222,14 @@ mod tests {
                 (TokenKind::Number, ".5"),
             ]
         );
+    }
+
+    #[test]
+    fn the_cross_of_a_batch_needs_no_blanks() {
+        let number = |digits| (TokenKind::Number, digits);
+        let cross = (TokenKind::Name, "x");
+        assert_eq!(kinds("4x16 2 x2"), [number("4"), cross, number("16"), number("2"), cross, number("2")]);
+        assert_eq!(kinds("x4"), [(TokenKind::Name, "x4")]);
     }
 
     #[test]
