@@ -5,7 +5,6 @@ use crate::data::packing::Packing;
 use crate::events::Diagnostic;
 use crate::language::codes;
 use crate::language::value::measure_text;
-use crate::model::base::compute_kind;
 use crate::model::lora::LoraSettings;
 use crate::session::definitions::TuneDefinition;
 use crate::session::forecast::Forecast;
@@ -15,7 +14,7 @@ use crate::train::plan::{Circumstances, plan};
 use crate::train::recipe::{Batch, Method, Recipe};
 use crate::units::{Bytes, Unit, counted};
 use std::sync::Arc;
-use tch::{Device, Kind};
+use tch::Kind;
 
 /// A change that makes a run fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,7 +177,7 @@ impl Edits<'_> {
         if variant.circumstances.width == 2 {
             return None;
         }
-        variant.circumstances.width = 2;
+        variant.circumstances = variant.circumstances.in_kind(Kind::BFloat16, self.forecast.device);
         Some(Edit {
             text: "dtype = bf16".into(),
             remark: format!(" in `model {}`", self.tune.model.name),
@@ -204,9 +203,9 @@ impl Edits<'_> {
             ));
         }
         if variant.circumstances.width > 2 {
-            let compute = compute_kind(Kind::BFloat16, Device::Cpu).elt_size_in_bytes() as u64;
+            let device = self.forecast.device;
             let halve = move |variant: &mut Variant| {
-                variant.circumstances = Circumstances { width: 2, compute, ..variant.circumstances };
+                variant.circumstances = variant.circumstances.in_kind(Kind::BFloat16, device);
             };
             steps.push(("dtype = bf16".into(), Box::new(halve)));
         }

@@ -4,7 +4,6 @@ use crate::data::dataset::{Dataset, PartName};
 use crate::events::{Diagnostic, Out};
 use crate::files::cache;
 use crate::language::codes;
-use crate::model::base::compute_kind;
 use crate::model::config::Config;
 use crate::model::load::read_config;
 use crate::session::definitions::{ModelDefinition, ModelOrigin, Precision, TuneDefinition};
@@ -51,13 +50,11 @@ impl Session {
         let material = Material::new(&dataset, &tune.data.specification, PartName::Train);
         let device = resolve(&tune.model)?;
         let dtype = if is_bf16(&tune.model, device) { Kind::BFloat16 } else { Kind::Float };
-        let bytes_of_a = |kind: Kind| kind.elt_size_in_bytes() as u64;
         let circumstances = Circumstances {
-            width: bytes_of_a(dtype),
-            compute: bytes_of_a(compute_kind(dtype, device)),
             process: PROCESS + dataset.parts.iter().map(|part| part.bytes()).sum::<u64>(),
             file: load::weights_path(&tune.model, out)?.map_or(0, |path| bytes_of(&path)),
             snapshots: snapshot_budget(&tune.settings),
+            ..Circumstances::default().in_kind(dtype, device)
         };
         let plan = plan(&config, circumstances, &material, &tune.recipe)
             .map_err(|error| train_error(&tune.name, &error))?;

@@ -2,6 +2,7 @@
 
 use crate::data::batch::{Footprint, Schedule, Size};
 use crate::data::dataset::Part;
+use crate::model::base::compute_kind;
 use crate::model::config::{Config, LINEAR_MODULES, layer_of, module_name};
 use crate::model::lora::{self, LoraSettings};
 use crate::model::loss::CHUNK;
@@ -13,6 +14,7 @@ use crate::train::selection::trained;
 use crate::train::shade::{Peak, Purpose};
 use crate::train::start;
 use std::collections::BTreeMap;
+use tch::{Device, Kind};
 
 /// What a plan depends on beside model, rows and recipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,16 @@ pub struct Circumstances {
     pub file: u64,
     /// The most bytes that snapshots for going back may take.
     pub snapshots: u64,
+}
+
+impl Circumstances {
+    /// The same for weights of this kind on that device.
+    #[must_use]
+    pub fn in_kind(self, dtype: Kind, device: Device) -> Circumstances {
+        let bytes_of_a = |kind: Kind| kind.elt_size_in_bytes() as u64;
+        let compute = bytes_of_a(compute_kind(dtype, device));
+        Circumstances { width: bytes_of_a(dtype), compute, ..self }
+    }
 }
 
 /// A run before it runs.

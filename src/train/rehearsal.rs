@@ -1,5 +1,6 @@
-//! A step acted out without numbers, to see the memory it takes: the same operations in the same order as
-//! `model/llama.rs` (on the processor, with its kernels), `model/loss.rs` and `optimizer.rs`, on tensors without numbers. What changes there changes here.
+//! A step acted out to see the memory it takes: the same operations in the same order as `model/llama.rs` (on the
+//! processor, with its kernels), `model/loss.rs` and `optimizer.rs`, on tensors without numbers. What changes there
+//! changes here.
 
 use crate::model::config::{Config, module_name};
 use crate::model::lora::{self, LoraSettings};
@@ -151,8 +152,7 @@ impl<'a> Cast<'a> {
 
     fn mix(&self, x_nd: &Shade, batch: &MicroBatch, layer: i64) -> Shade {
         let [q, k, v] = self.linears(x_nd, layer, ["q_proj", "k_proj", "v_proj"], None);
-        let q = turned(q);
-        let k = turned(k);
+        let (q, k) = (q.rotate(), k.rotate());
         let heads = self.play.config.num_attention_heads as u64;
         if batch.documents.is_empty() {
             return q.attend(&k, &v, heads);
@@ -243,17 +243,12 @@ impl<'a> Cast<'a> {
     }
 }
 
-/// Rotated; what it was is not kept.
-fn turned(x: Shade) -> Shade {
-    x.rotate()
-}
-
 #[cfg(test)]
 mod tests {
     use crate::data::batch::Schedule;
     use crate::data::packing::Packing;
     use crate::events::Cancel;
-    use crate::model::base::{Base, compute_kind};
+    use crate::model::base::Base;
     use crate::model::config::Config;
     use crate::model::lora::LoraSettings;
     use crate::model::preset::preset;
@@ -298,9 +293,7 @@ mod tests {
             run.step(&Cancel::default()).unwrap();
         }
         let order = Schedule::new(&material.part, material.layout(recipe));
-        let bytes_of_a = |kind: Kind| kind.elt_size_in_bytes() as u64;
-        let compute = bytes_of_a(compute_kind(kind, Device::Cpu));
-        let circumstances = Circumstances { width: bytes_of_a(kind), compute, ..Circumstances::default() };
+        let circumstances = Circumstances::default().in_kind(kind, Device::Cpu);
         let peak = peak(&config(), circumstances, recipe, &order).unwrap();
         (heap.farthest() as f64, (peak.bytes() - peak.small) as f64)
     }
