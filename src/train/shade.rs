@@ -71,6 +71,8 @@ struct State {
     now: [u64; Purpose::ALL.len()],
     peak: Peak,
     sequence: u64,
+    /// Operations build no graph.
+    has_no_graph: bool,
 }
 
 impl Stage {
@@ -89,10 +91,26 @@ impl Stage {
         Shade { memory, rows, columns, width, node: None }
     }
 
+    /// Builds no graph as long as what is given back lives.
+    pub fn no_graph(&self) -> NoGraph {
+        self.0.borrow_mut().has_no_graph = true;
+        NoGraph(self.clone())
+    }
+
     fn next(&self) -> u64 {
         let mut state = self.0.borrow_mut();
         state.sequence += 1;
         state.sequence
+    }
+}
+
+/// See `Stage::no_graph`.
+#[must_use]
+pub struct NoGraph(Stage);
+
+impl Drop for NoGraph {
+    fn drop(&mut self) {
+        self.0.0.borrow_mut().has_no_graph = false;
     }
 }
 
@@ -278,6 +296,13 @@ impl Shade {
         }
     }
 
+    /// The gradient of a leaf, which has none any more: an activation again.
+    pub fn take_gradient(&self) -> Option<Shade> {
+        let gradient = self.node.as_ref()?.node.gradient.take()?;
+        gradient.memory.is_now_for(Purpose::Activations);
+        Some(gradient)
+    }
+
     pub fn clear_gradient(&self) {
         if let Some(edge) = &self.node {
             edge.node.gradient.take();
@@ -301,7 +326,8 @@ impl Shade {
         inputs: &[&Shade],
         backward: impl FnOnce(Gradients) -> Gradients + 'static,
     ) -> Vec<Shade> {
-        if !inputs.iter().any(|input| input.needs()) {
+        let has_no_graph = outs[0].memory.stage.0.borrow().has_no_graph;
+        if has_no_graph || !inputs.iter().any(|input| input.needs()) {
             return outs.iter().map(Shade::detach).collect();
         }
         let node = Rc::new(Node {
@@ -630,6 +656,19 @@ mod tests {
         assert_eq!(stage.held(), 3 * 256 * KIB, "two weights and a gradient are left");
         trained.clear_gradient();
         assert_eq!(stage.held(), 2 * 256 * KIB);
+    }
+
+    #[test]
+    fn nothing_is_kept_where_no_graph_is_built() {
+        let stage = Stage::default();
+        let (x, trained) = (matrix(&stage), matrix(&stage).leaf());
+        let out = {
+            let _no_graph = stage.no_graph();
+            x.mm(&trained)
+        };
+        drop(x);
+        assert!(!out.needs() && out.mm(&trained).needs());
+        assert_eq!(stage.held(), 512 * KIB);
     }
 
     #[test]
