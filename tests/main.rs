@@ -16,6 +16,7 @@ mod look;
 mod looking;
 #[cfg(feature = "lsp")]
 mod lsp;
+mod memory;
 mod peers;
 mod plan;
 mod program;

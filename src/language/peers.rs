@@ -11,6 +11,8 @@ pub const STEPS: &[&str] = &["max_steps", "iters"];
 pub const MAX_LEN: &[&str] = &["max_length", "max_seq_length", "sequence_len", "cutoff_len", "max_seq_len"];
 pub const CLIP: &[&str] = &["max_grad_norm", "clip_grad_norm", "max_norm"];
 pub const PACKING: &[&str] = &["sample_packing", "packed"];
+pub const CHECKPOINTING: &[&str] =
+    &["gradient_checkpointing", "checkpoint_activations", "grad_checkpoint", "activation_checkpointing"];
 pub const OPTIMIZER: &[&str] = &["optim"];
 
 pub const RANK: &[&str] = &["lora_r", "lora_rank", "r"];

@@ -244,6 +244,15 @@ pub enum Origin {
     Set {
         step: u64,
     },
+    /// Left to ltune, which went by the free memory when the run began.
+    Memory,
+}
+
+impl Origin {
+    /// Whether a person chose the value, in whatever way.
+    pub fn is_chosen(self) -> bool {
+        !matches!(self, Origin::Default | Origin::Memory)
+    }
 }
 
 /// A value and where it came from.
@@ -345,7 +354,7 @@ impl Settings {
 
     /// Whether a person chose the value, in whatever way.
     pub fn is_given(&self, name: &str) -> bool {
-        self.resolved(name).is_some_and(|resolved| resolved.origin != Origin::Default)
+        self.resolved(name).is_some_and(|resolved| resolved.origin.is_chosen())
     }
 
     /// The place in a script that gave the value.

@@ -66,19 +66,36 @@ fn whole(documents: Vec<Vec<usize>>, attended: &[usize]) -> Vec<Vec<usize>> {
     rows.map(|(row, attended)| if row.is_empty() { vec![*attended] } else { row }).collect()
 }
 
+/// What a forward pass goes by besides its input.
+#[derive(Debug)]
+pub(super) struct Course<'a> {
+    /// Rows, and positions of a row.
+    pub shape: (i64, i64),
+    pub rotation: Rotation,
+    pub attention: Attention<'a>,
+    pub dropout: Option<DropoutSeed>,
+}
+
+impl<'a> Course<'a> {
+    pub fn new(base: &Base, inputs: &'a Inputs, dropout: Option<DropoutSeed>) -> Course<'a> {
+        let (config, device) = (&base.config, base.device);
+        let (length, documents) = (inputs.length(), &inputs.documents);
+        let shape = (inputs.input_ids.size()[0], length);
+        if documents.is_empty() {
+            let rotation = Rotation::range(config, 0, length, device);
+            return Course { shape, rotation, attention: Attention::Rows, dropout };
+        }
+        let positions = restarting(documents, length);
+        let longest = documents.iter().flatten().max().map_or(1, |longest| *longest as i64);
+        let rotation = Rotation::positions(config, &positions, documents.len() as i64, longest, device);
+        Course { shape, rotation, attention: Attention::Documents(documents), dropout }
+    }
+}
+
 impl Policy<'_> {
     /// Hidden states after the final norm, `[b, t, d]` in the kind it computes in. With a seed, dropout is on.
     pub fn hidden(&self, inputs: &Inputs, dropout: Option<DropoutSeed>) -> Tensor {
-        let (config, device) = (&self.base.config, self.base.device);
-        if inputs.documents.is_empty() {
-            let rotation = Rotation::range(config, 0, inputs.length(), device);
-            return self.blocks(&inputs.input_ids, &rotation, &mut Attention::Rows, dropout);
-        }
-        let positions = restarting(&inputs.documents, inputs.length());
-        let longest = inputs.documents.iter().flatten().max().map_or(1, |longest| *longest as i64);
-        let rotation =
-            Rotation::positions(config, &positions, inputs.documents.len() as i64, longest, device);
-        self.blocks(&inputs.input_ids, &rotation, &mut Attention::Documents(&inputs.documents), dropout)
+        self.through(&inputs.input_ids, &mut Course::new(self.base, inputs, dropout))
     }
 
     /// Logits of hidden states `[.., d]` → `[.., v]`, in the kind of the hidden states.
@@ -102,53 +119,53 @@ impl Policy<'_> {
     }
 
     pub(super) fn hidden_cached(&self, input_ids: &Tensor, cache: &mut KvCache) -> Tensor {
-        let rotation =
-            Rotation::range(&self.base.config, cache.length(), input_ids.size()[1], self.base.device);
-        self.blocks(input_ids, &rotation, &mut Attention::Cached(cache), None)
+        let shape = input_ids.size2().expect("ids have two axes");
+        let rotation = Rotation::range(&self.base.config, cache.length(), shape.1, self.base.device);
+        let course = &mut Course { shape, rotation, attention: Attention::Cached(cache), dropout: None };
+        self.through(input_ids, course)
     }
 
-    fn blocks(
-        &self,
-        input_ids: &Tensor,
-        rotation: &Rotation,
-        attention: &mut Attention,
-        dropout: Option<DropoutSeed>,
-    ) -> Tensor {
-        let (b, t) = input_ids.size2().expect("ids have two axes");
-        let config = &self.base.config;
-        let table_vd = self.weight("model.embed_tokens.weight");
-        let mut x_nd = Tensor::embedding(&table_vd, &input_ids.reshape([b * t]), -1, false, false)
-            .to_kind(self.base.compute);
-        for layer in 0..config.num_hidden_layers {
-            let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.input_layernorm.weight"));
-            let mixed_nd = self.mix(&normed_nd, (b, t), layer, rotation, attention, dropout);
-            [x_nd] = self.linears(&mixed_nd, layer, ["o_proj"], Some(&x_nd), dropout);
-            let normed_nd =
-                self.norm(&x_nd, &format!("model.layers.{layer}.post_attention_layernorm.weight"));
-            let [gate_nf, up_nf] = self.linears(&normed_nd, layer, ["gate_proj", "up_proj"], None, dropout);
-            let gated_nf = operations::swiglu(&gate_nf, &up_nf);
-            [x_nd] = self.linears(&gated_nf, layer, ["down_proj"], Some(&x_nd), dropout);
+    fn through(&self, input_ids: &Tensor, course: &mut Course) -> Tensor {
+        let mut x_nd = self.embed(input_ids);
+        for layer in 0..self.base.config.num_hidden_layers {
+            x_nd = self.block(x_nd, layer, course);
         }
-        self.norm(&x_nd, "model.norm.weight").view([b, t, config.hidden_size])
+        self.last_norm(&x_nd, course)
+    }
+
+    /// `[b, t]` → `[n, d]`
+    pub(super) fn embed(&self, input_ids: &Tensor) -> Tensor {
+        let table_vd = self.weight("model.embed_tokens.weight");
+        Tensor::embedding(&table_vd, &input_ids.reshape([-1]), -1, false, false).to_kind(self.base.compute)
+    }
+
+    pub(super) fn block(&self, mut x_nd: Tensor, layer: i64, course: &mut Course) -> Tensor {
+        let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.input_layernorm.weight"));
+        let mixed_nd = self.mix(&normed_nd, layer, course);
+        [x_nd] = self.linears(&mixed_nd, layer, ["o_proj"], Some(&x_nd), course.dropout);
+        let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.post_attention_layernorm.weight"));
+        let [gate_nf, up_nf] =
+            self.linears(&normed_nd, layer, ["gate_proj", "up_proj"], None, course.dropout);
+        let gated_nf = operations::swiglu(&gate_nf, &up_nf);
+        let [x_nd] = self.linears(&gated_nf, layer, ["down_proj"], Some(&x_nd), course.dropout);
+        x_nd
+    }
+
+    /// The final norm: `[n, d]` → `[b, t, d]`
+    pub(super) fn last_norm(&self, x_nd: &Tensor, course: &Course) -> Tensor {
+        let (b, t) = course.shape;
+        self.norm(x_nd, "model.norm.weight").view([b, t, self.base.config.hidden_size])
     }
 
     /// Attention without its output product: `[n, d]` → `[n, h·k]`.
-    fn mix(
-        &self,
-        x_nd: &Tensor,
-        (b, t): (i64, i64),
-        layer: i64,
-        rotation: &Rotation,
-        attention: &mut Attention,
-        dropout: Option<DropoutSeed>,
-    ) -> Tensor {
-        let config = &self.base.config;
-        let [q, k, v] = self.linears(x_nd, layer, ["q_proj", "k_proj", "v_proj"], None, dropout);
+    fn mix(&self, x_nd: &Tensor, layer: i64, course: &mut Course) -> Tensor {
+        let (config, (b, t)) = (&self.base.config, course.shape);
+        let [q, k, v] = self.linears(x_nd, layer, ["q_proj", "k_proj", "v_proj"], None, course.dropout);
         let heads = |x: Tensor, count: i64| x.view([b, t, count, config.head_dim]);
-        let q_bthk = rotation.apply(&heads(q, config.num_attention_heads));
-        let k_btgk = rotation.apply(&heads(k, config.num_key_value_heads));
+        let q_bthk = course.rotation.apply(&heads(q, config.num_attention_heads));
+        let k_btgk = course.rotation.apply(&heads(k, config.num_key_value_heads));
         let v_btgk = heads(v, config.num_key_value_heads);
-        let out_bthk = attention.attend(layer as usize, &q_bthk, &k_btgk, &v_btgk);
+        let out_bthk = course.attention.attend(layer as usize, &q_bthk, &k_btgk, &v_btgk);
         out_bthk.reshape([b * t, config.num_attention_heads * config.head_dim])
     }
 
@@ -239,6 +256,7 @@ mod tests {
     use crate::model::fixtures;
     use crate::model::lora::LoraSettings;
     use crate::model::loss::{Detail, measure_micro, train_micro};
+    use crate::model::recomputed::Activations;
     use tch::Kind;
 
     fn ids(count: i64, seed: i64) -> Vec<i64> {
@@ -283,7 +301,8 @@ mod tests {
         let last = Trainables::last_layers(&base, 1).unwrap();
         let policy = Policy { base: &base, trainables: Some(&last) };
         assert!(policy.hidden(&inputs, None).requires_grad());
-        train_micro(&policy, &inputs, &fixtures::shifted(&ids(8, 1)), 1.0, DropoutSeed(1)).unwrap();
+        train_micro(&policy, &inputs, &fixtures::shifted(&ids(8, 1)), 1.0, DropoutSeed(1), Activations::Kept)
+            .unwrap();
         assert!(base.iter().all(|(_, tensor)| !tensor.grad().defined()));
         assert!(last.tensors.values().all(|tensor| tensor.grad().defined()));
     }
@@ -329,7 +348,7 @@ mod tests {
         }
         let policy = Policy { base: &base, trainables: Some(&adapters) };
         let (inputs, labels) = (fixtures::inputs(&base, &row, 1), fixtures::shifted(&row));
-        train_micro(&policy, &inputs, &labels, 1.0, DropoutSeed(1)).unwrap();
+        train_micro(&policy, &inputs, &labels, 1.0, DropoutSeed(1), Activations::Kept).unwrap();
         let direction = adapters.tensors[&name].grad();
         let slope = direction.square().sum(Kind::Double).double_value(&[]);
         let at = |step: f64| {

@@ -3,6 +3,7 @@
 use crate::model::ModelError;
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
 use crate::model::operations;
+use crate::model::recomputed::{Activations, Recomputed};
 use crate::torch::gradient;
 use tch::{Kind, Tensor};
 
@@ -40,9 +41,27 @@ pub fn train_micro(
     labels: &[i64],
     scale: f64,
     seed: DropoutSeed,
+    activations: Activations,
 ) -> Result<LossSum, ModelError> {
-    let hidden_btd = policy.hidden(inputs, Some(seed));
-    let Some(chosen) = Supervised::choose(policy, &hidden_btd, labels)? else {
+    match activations {
+        Activations::Kept => from_hidden(policy, &policy.hidden(inputs, Some(seed)), labels, scale),
+        Activations::Recomputed => {
+            let blocks = Recomputed::forward(policy, inputs, seed);
+            let sum = from_hidden(policy, &blocks.hidden(), labels, scale)?;
+            blocks.backward()?;
+            Ok(sum)
+        }
+    }
+}
+
+/// The loss, and backward from it to where the graph of the hidden states begins.
+fn from_hidden(
+    policy: &Policy,
+    hidden_btd: &Tensor,
+    labels: &[i64],
+    scale: f64,
+) -> Result<LossSum, ModelError> {
+    let Some(chosen) = Supervised::choose(policy, hidden_btd, labels)? else {
         return Ok(LossSum::default());
     };
     let (sum, gradient_sd) = chosen.gradient(policy, scale)?;
@@ -206,7 +225,7 @@ mod tests {
         let inputs = fixtures::inputs(&base, &ids, 2);
         let (ours, plain) = (Trainables::full(&base).unwrap(), Trainables::full(&base).unwrap());
         let policy = Policy { base: &base, trainables: Some(&ours) };
-        let sum = train_micro(&policy, &inputs, &labels, 0.25, DropoutSeed(1)).unwrap();
+        let sum = train_micro(&policy, &inputs, &labels, 0.25, DropoutSeed(1), Activations::Kept).unwrap();
         assert_eq!(sum.tokens, labels.iter().filter(|label| **label != NO_TARGET).count());
 
         let policy = Policy { base: &base, trainables: Some(&plain) };
@@ -231,9 +250,9 @@ mod tests {
         let norms = || -> Vec<f64> {
             trainables.tensors.values().map(|tensor| tensor.grad().norm().double_value(&[])).collect()
         };
-        train_micro(&policy, &inputs, &labels, 1.0, DropoutSeed(1)).unwrap();
+        train_micro(&policy, &inputs, &labels, 1.0, DropoutSeed(1), Activations::Kept).unwrap();
         let once = norms();
-        train_micro(&policy, &inputs, &labels, 1.0, DropoutSeed(1)).unwrap();
+        train_micro(&policy, &inputs, &labels, 1.0, DropoutSeed(1), Activations::Kept).unwrap();
         assert!(norms().iter().zip(once).all(|(twice, once)| (twice / once - 2.0).abs() < 1e-5));
     }
 
@@ -245,7 +264,8 @@ mod tests {
         let measured = measure_micro(&policy, &inputs, &labels, Detail::PerToken).unwrap();
         let trainables = Trainables::last_layers(&base, 1).unwrap();
         let trained = Policy { base: &base, trainables: Some(&trainables) };
-        let trained = train_micro(&trained, &inputs, &labels, 1.0, DropoutSeed(1)).unwrap();
+        let trained =
+            train_micro(&trained, &inputs, &labels, 1.0, DropoutSeed(1), Activations::Kept).unwrap();
         assert!((measured.loss_sum - trained.loss_sum).abs() < 1e-6);
         let total: f64 = measured.per_token.iter().map(|loss| f64::from(*loss)).sum();
         assert!((measured.loss_sum - total).abs() < 1e-9 && measured.per_token.len() == measured.tokens);
@@ -264,9 +284,12 @@ mod tests {
         let inputs = fixtures::inputs(&base, &[1, 2, 3], 1);
         let trainables = Trainables::full(&base).unwrap();
         let policy = Policy { base: &base, trainables: Some(&trainables) };
-        let sum = train_micro(&policy, &inputs, &[NO_TARGET; 3], 1.0, DropoutSeed(1)).unwrap();
+        let sum =
+            train_micro(&policy, &inputs, &[NO_TARGET; 3], 1.0, DropoutSeed(1), Activations::Kept).unwrap();
         assert_eq!(sum, LossSum::default());
-        let error = train_micro(&policy, &inputs, &[600, 1, 1], 1.0, DropoutSeed(1)).unwrap_err().to_string();
+        let error = train_micro(&policy, &inputs, &[600, 1, 1], 1.0, DropoutSeed(1), Activations::Kept)
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("token 600 is outside"), "{error}");
     }
 
@@ -276,7 +299,15 @@ mod tests {
         let trainables = Trainables::of(&base, |name| name == "lm_head.weight").unwrap();
         let policy = Policy { base: &base, trainables: Some(&trainables) };
         let (ids, labels) = rows();
-        train_micro(&policy, &fixtures::inputs(&base, &ids, 2), &labels, 1.0, DropoutSeed(1)).unwrap();
+        train_micro(
+            &policy,
+            &fixtures::inputs(&base, &ids, 2),
+            &labels,
+            1.0,
+            DropoutSeed(1),
+            Activations::Kept,
+        )
+        .unwrap();
         assert!(trainables.tensors["lm_head.weight"].grad().norm().double_value(&[]) > 0.0);
         assert_eq!(base.device, Device::Cpu);
     }

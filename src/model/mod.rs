@@ -21,6 +21,7 @@ pub mod loss;
 pub mod operations;
 pub mod peft;
 pub mod preset;
+pub mod recomputed;
 pub mod rope;
 pub mod trainables;
 

@@ -9,6 +9,7 @@ use crate::model::fixtures::{self, NAMES, differences, floats, inputs, integers,
 use crate::model::llama::{DropoutSeed, Policy};
 use crate::model::load;
 use crate::model::loss::{Detail, measure_micro, train_micro};
+use crate::model::recomputed::Activations;
 use crate::model::trainables::Trainables;
 use crate::torch::processor;
 use serde_json::Value;
@@ -62,8 +63,15 @@ fn gradients_of_both_models_are_reached_tied_head_and_embeddings_included() {
         let trainables = Trainables::full(&base).unwrap();
         let policy = Policy { base: &base, trainables: Some(&trainables) };
         let scale = 1.0 / (ids.len() - 1) as f64;
-        let sum =
-            train_micro(&policy, &inputs(&base, &ids, 1), &shifted(&ids), scale, DropoutSeed(1)).unwrap();
+        let sum = train_micro(
+            &policy,
+            &inputs(&base, &ids, 1),
+            &shifted(&ids),
+            scale,
+            DropoutSeed(1),
+            Activations::Kept,
+        )
+        .unwrap();
         assert!((sum.loss_sum * scale - numbers["loss"].as_f64().unwrap()).abs() < 2e-4, "{name}");
         let wanted = numbers["gradient_norms"].as_object().unwrap();
         assert_eq!(wanted.len(), trainables.tensors.len());

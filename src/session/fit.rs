@@ -5,17 +5,16 @@ use crate::data::packing::Packing;
 use crate::events::Diagnostic;
 use crate::language::codes;
 use crate::language::value::measure_text;
-use crate::model::base::compute_kind;
 use crate::model::lora::LoraSettings;
 use crate::session::definitions::TuneDefinition;
 use crate::session::forecast::Forecast;
 use crate::torch::memory;
 use crate::train::material::Material;
-use crate::train::plan::{Circumstances, plan};
-use crate::train::recipe::{Batch, Method, Recipe};
+use crate::train::plan::{Circumstances, Plan, plan};
+use crate::train::recipe::{Batch, Checkpointing, Method, Recipe};
 use crate::units::{Bytes, Unit, counted};
 use std::sync::Arc;
-use tch::{Device, Kind};
+use tch::Kind;
 
 /// A change that makes a run fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,8 +52,7 @@ pub fn complaint(tune: &TuneDefinition, forecast: &Forecast) -> Option<Diagnosti
 
 /// Whether it lacks room even if the plan is somewhat too high, nothing is held for going back, and all swap is used.
 pub fn surely_lacks_room(forecast: &Forecast) -> bool {
-    let snapshots = forecast.plan.snapshot.0 * forecast.plan.snapshot.1;
-    let least = (forecast.plan.peak_bytes().saturating_sub(snapshots)) as f64 * 0.9;
+    let least = forecast.plan.peak_without_snapshots() as f64 * 0.9;
     let room = forecast.room.map(|room| room.saturating_add(memory::swap().unwrap_or(0)));
     room.is_some_and(|room| least > room as f64)
 }
@@ -81,6 +79,7 @@ impl Edits<'_> {
     fn find(&self) -> Vec<Edit> {
         let alone: Vec<Edit> = [
             self.fewer_snapshots(),
+            self.computed_twice(),
             self.smaller_batch(),
             self.shorter_rows(),
             self.adapters(),
@@ -93,27 +92,26 @@ impl Edits<'_> {
     }
 
     fn now(&self) -> Variant {
-        let Forecast { circumstances, material, .. } = self.forecast;
-        Variant {
-            recipe: self.tune.recipe.clone(),
-            circumstances: *circumstances,
-            material: material.clone(),
-        }
+        let Forecast { recipe, circumstances, material, .. } = self.forecast;
+        Variant { recipe: recipe.clone(), circumstances: *circumstances, material: material.clone() }
     }
 
     /// The peak of a variant, if there is room for it.
     fn fits(&self, variant: &Variant) -> Option<u64> {
+        self.fitting(variant).map(|plan| plan.peak_bytes())
+    }
+
+    /// The plan of a variant, if there is room for it.
+    fn fitting(&self, variant: &Variant) -> Option<Plan> {
         let Variant { recipe, circumstances, material } = variant;
         let planned = plan(&self.forecast.config, *circumstances, material, recipe).ok()?;
-        Some(planned.peak_bytes()).filter(|bytes| *bytes <= self.room)
+        Some(planned).filter(|planned| planned.peak_bytes() <= self.room)
     }
 
     fn fewer_snapshots(&self) -> Option<Edit> {
         const MIB: u64 = 1 << 20;
-        let (bytes, count) = self.forecast.plan.snapshot;
-        let without = self.forecast.plan.peak_bytes() - bytes * count;
-        let budget = self.room.checked_sub(without)? / MIB * MIB;
-        if count == 0 {
+        let budget = self.room.checked_sub(self.forecast.plan.peak_without_snapshots())? / MIB * MIB;
+        if self.forecast.plan.snapshot.1 == 0 {
             return None;
         }
         let mut variant = self.now();
@@ -122,9 +120,20 @@ impl Edits<'_> {
         Some(Edit { text, remark: " (steps to go back to)".into(), bytes: self.fits(&variant)? })
     }
 
+    fn computed_twice(&self) -> Option<Edit> {
+        let mut variant = self.now();
+        if variant.recipe.checkpointing == Checkpointing::On {
+            return None;
+        }
+        variant.recipe.checkpointing = Checkpointing::On;
+        let plan = self.fitting(&variant)?;
+        let more = 100.0 * (plan.flops() / self.forecast.plan.flops() - 1.0);
+        let remark = format!(" (the same numbers, {more:.0} % more arithmetic)");
+        Some(Edit { text: CHECKPOINTING.into(), remark, bytes: plan.peak_bytes() })
+    }
+
     fn smaller_batch(&self) -> Option<Edit> {
-        let batch = self.tune.recipe.batch;
-        smaller(batch).find_map(|batch| {
+        smaller(self.forecast.recipe.batch).find_map(|batch| {
             let mut variant = self.now();
             variant.recipe.batch = batch;
             Some(Edit {
@@ -178,7 +187,7 @@ impl Edits<'_> {
         if variant.circumstances.width == 2 {
             return None;
         }
-        variant.circumstances.width = 2;
+        variant.circumstances = variant.circumstances.in_kind(Kind::BFloat16, self.forecast.device);
         Some(Edit {
             text: "dtype = bf16".into(),
             remark: format!(" in `model {}`", self.tune.model.name),
@@ -191,6 +200,10 @@ impl Edits<'_> {
         let (mut variant, mut texts) = (self.now(), vec![]);
         let smallest = smaller(variant.recipe.batch).last();
         let mut steps: Vec<(String, Step)> = vec![];
+        if variant.recipe.checkpointing != Checkpointing::On {
+            let twice = |variant: &mut Variant| variant.recipe.checkpointing = Checkpointing::On;
+            steps.push((CHECKPOINTING.into(), Box::new(twice)));
+        }
         if let Some(batch) = smallest {
             steps.push((batch_text(batch), Box::new(move |variant| variant.recipe.batch = batch)));
         }
@@ -204,9 +217,9 @@ impl Edits<'_> {
             ));
         }
         if variant.circumstances.width > 2 {
-            let compute = compute_kind(Kind::BFloat16, Device::Cpu).elt_size_in_bytes() as u64;
+            let device = self.forecast.device;
             let halve = move |variant: &mut Variant| {
-                variant.circumstances = Circumstances { width: 2, compute, ..variant.circumstances };
+                variant.circumstances = variant.circumstances.in_kind(Kind::BFloat16, device);
             };
             steps.push(("dtype = bf16".into(), Box::new(halve)));
         }
@@ -226,6 +239,8 @@ impl Edits<'_> {
         None
     }
 }
+
+const CHECKPOINTING: &str = "checkpointing = on";
 
 fn snapshots_text(budget: u64) -> String {
     match budget {
@@ -299,6 +314,7 @@ mod tests {
         let dataset = Dataset::new(vec![], Counts::default(), String::new(), Shape::Text, vec![], None);
         Forecast {
             plan: plan(&config, circumstances, &material, &tune.recipe).unwrap(),
+            recipe: tune.recipe.clone(),
             config,
             circumstances,
             device: tch::Device::Cpu,
@@ -331,8 +347,13 @@ mod tests {
         let edits = Edits { tune: &tune, forecast: &forecast(&tune, room), room }.find();
         assert!(edits.iter().all(|edit| edit.bytes <= room), "{edits:?}");
         let texts: Vec<&str> = edits.iter().map(|edit| edit.text.as_str()).collect();
-        assert_eq!(texts, ["batch = 4 x 4", "max_len = 128 tokens"]);
-        assert!(notes(&tune, room)[0].starts_with("`batch = 4 x 4` (as many rows a step"));
+        assert_eq!(texts, ["checkpointing = on", "batch = 4 x 4", "max_len = 128 tokens"]);
+        let notes = notes(&tune, room);
+        assert!(
+            notes[0].starts_with("`checkpointing = on` (the same numbers, 43 % more arithmetic)"),
+            "{notes:?}"
+        );
+        assert!(notes[1].starts_with("`batch = 4 x 4` (as many rows a step"));
     }
 
     #[test]
@@ -351,7 +372,10 @@ mod tests {
         let wide = tune(Recipe { batch: Batch { micro: 16, accumulate: 1 }, ..Recipe::new(Method::Full) });
         let edits = notes(&wide, 1 << 30);
         assert_eq!(edits.len(), 1, "{edits:?}");
-        assert!(edits[0].starts_with("`batch = 1 x 16` with `method = lora`"), "{edits:?}");
+        assert!(
+            edits[0].starts_with("`checkpointing = on` with `batch = 1 x 16` with `method = lora`"),
+            "{edits:?}"
+        );
         assert_eq!(notes(&wide, 1), ["no setting makes it fit: take a smaller model, or free memory"]);
     }
 

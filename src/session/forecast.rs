@@ -4,7 +4,6 @@ use crate::data::dataset::{Dataset, PartName};
 use crate::events::{Diagnostic, Out};
 use crate::files::cache;
 use crate::language::codes;
-use crate::model::base::compute_kind;
 use crate::model::config::Config;
 use crate::model::load::read_config;
 use crate::session::definitions::{ModelDefinition, ModelOrigin, Precision, TuneDefinition};
@@ -15,7 +14,7 @@ use crate::train::duration::{Duration, Typical, duration, subject};
 use crate::train::material::Material;
 use crate::train::plan::{Circumstances, Plan, plan};
 use crate::train::probe::{Freshness, probe};
-use crate::train::recipe::Recipe;
+use crate::train::recipe::{Checkpointing, Recipe};
 use std::path::Path;
 use std::sync::Arc;
 use tch::{Device, Kind};
@@ -27,6 +26,8 @@ const PROCESS: u64 = 190_000_000;
 /// A planned fine-tune with what it was planned from.
 pub struct Forecast {
     pub plan: Plan,
+    /// That of the fine-tune, with what it leaves to the free memory decided.
+    pub recipe: Recipe,
     pub config: Config,
     pub circumstances: Circumstances,
     pub device: Device,
@@ -51,18 +52,24 @@ impl Session {
         let material = Material::new(&dataset, &tune.data.specification, PartName::Train);
         let device = resolve(&tune.model)?;
         let dtype = if is_bf16(&tune.model, device) { Kind::BFloat16 } else { Kind::Float };
-        let bytes_of_a = |kind: Kind| kind.elt_size_in_bytes() as u64;
         let circumstances = Circumstances {
-            width: bytes_of_a(dtype),
-            compute: bytes_of_a(compute_kind(dtype, device)),
             process: PROCESS + dataset.parts.iter().map(|part| part.bytes()).sum::<u64>(),
             file: load::weights_path(&tune.model, out)?.map_or(0, |path| bytes_of(&path)),
             snapshots: snapshot_budget(&tune.settings),
+            ..Circumstances::default().in_kind(dtype, device)
         };
-        let plan = plan(&config, circumstances, &material, &tune.recipe)
-            .map_err(|error| train_error(&tune.name, &error))?;
         let room = (device == Device::Cpu).then(|| self.room(tune, circumstances.process)).flatten();
-        Ok(Forecast { plan, config, circumstances, device, dataset, material, room })
+        let planned = |checkpointing| {
+            let recipe = Recipe { checkpointing, ..tune.recipe.clone() };
+            let plan = plan(&config, circumstances, &material, &recipe);
+            Ok((plan.map_err(|error| train_error(&tune.name, &error))?, recipe))
+        };
+        let begun = self.runs.get(&tune.name).map(|run| run.trainer.recipe().checkpointing);
+        let (plan, recipe) = match tune.recipe.checkpointing.or(begun.unwrap_or(Checkpointing::Auto)) {
+            Checkpointing::Auto => as_needed(planned, room)?,
+            given => planned(given)?,
+        };
+        Ok(Forecast { plan, recipe, config, circumstances, device, dataset, material, room })
     }
 
     /// The time of a run, on the base of a probe; none where the probe itself would not fit.
@@ -97,17 +104,18 @@ impl Session {
         Ok(Some(duration(&forecast.config, probed, &subject, &typical, validation, &forecast.plan)))
     }
 
-    /// Before the weights are loaded: refuses a run that surely does not fit, warns of one that may not.
-    pub fn must_fit(&mut self, tune: &TuneDefinition, out: &mut Out) -> Result<(), Diagnostic> {
+    /// Before the weights are loaded: refuses a run that surely does not fit, warns of one that may not. Gives the recipe
+    /// with what was left to the free memory decided.
+    pub fn must_fit(&mut self, tune: &TuneDefinition, out: &mut Out) -> Result<Recipe, Diagnostic> {
         let forecast = self.forecast(tune, out)?;
         match fit::complaint(tune, &forecast) {
-            None => Ok(()),
-            Some(diagnostic) if fit::surely_lacks_room(&forecast) => Err(diagnostic),
+            None => {}
+            Some(diagnostic) if fit::surely_lacks_room(&forecast) => return Err(diagnostic),
             Some(diagnostic) => {
                 out.diagnostic(Diagnostic { severity: crate::events::Severity::Warning, ..diagnostic });
-                Ok(())
             }
         }
+        Ok(forecast.recipe)
     }
 
     /// What is free, and what this run already holds of what it will take.
@@ -119,6 +127,19 @@ impl Session {
         let process = memory::resident().map_or(0, |resident| resident.saturating_sub(tensors).min(process));
         Some(free + base + own + process)
     }
+}
+
+/// Activations are kept where they fit, be it at the price of snapshots.
+fn as_needed(
+    planned: impl Fn(Checkpointing) -> Result<(Plan, Recipe), Diagnostic>,
+    room: Option<u64>,
+) -> Result<(Plan, Recipe), Diagnostic> {
+    let kept = planned(Checkpointing::Off)?;
+    if room.is_none_or(|room| kept.0.peak_without_snapshots() <= room) {
+        return Ok(kept);
+    }
+    let twice = planned(Checkpointing::On)?;
+    Ok(if twice.0.peak_bytes() < kept.0.peak_bytes() { twice } else { kept })
 }
 
 /// The model's configuration; a sample is fetched if it must be.

@@ -17,6 +17,7 @@ pub struct Journal {
     /// What the statement under way is to be replayed as, when not as it was written.
     said: Option<String>,
     added: Option<String>,
+    before: Vec<String>,
 }
 
 /// How a statement ended.
@@ -59,6 +60,11 @@ impl Journal {
         self.added = Some(setting.to_string());
     }
 
+    /// The statement under way is to be replayed after this one: what was decided while it was under way.
+    pub fn say_before(&mut self, statement: String) {
+        self.before.push(statement);
+    }
+
     /// Logs a statement that has ended. What failed is kept only as far as it trained.
     pub fn log(
         &mut self,
@@ -72,6 +78,11 @@ impl Journal {
         if let Some(setting) = self.added.take() {
             text = with_setting(&text, &setting);
         }
+        let decided = |text| {
+            let (effects, named) = (vec![], vec![]);
+            Logged { text, role: Role::Binds, ending: Ending::Done, effects, named }
+        };
+        self.logged.extend(std::mem::take(&mut self.before).into_iter().map(decided));
         let is_nothing = ending == Ending::Failed && (effects.is_empty() || role != Role::Trains);
         if role != Role::Talks && !is_nothing {
             self.logged.push(Logged { text, role, ending, effects, named });

@@ -8,7 +8,7 @@ use crate::session::definitions::TuneDefinition;
 use crate::session::record::script;
 use crate::session::{Session, forecast, sentence};
 use crate::train::checkpoint::Origin;
-use crate::train::recipe::Recipe;
+use crate::train::recipe::{Checkpointing, Recipe};
 use crate::train::start;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -125,8 +125,12 @@ fn resolved(tune: &TuneDefinition) -> Result<Recipe, Diagnostic> {
     start::resolved(&tune.recipe).map_err(|error| Diagnostic::error(codes::TRAINING, sentence(&error)))
 }
 
-/// The values of two recipes that differ, each with its place.
+/// The values of two recipes that differ, each with its place. What a plan leaves to the moment at which the run begins
+/// changes no number.
 fn differences(planned: &Recipe, now: &Recipe) -> Vec<String> {
+    let left_open = planned.checkpointing == Checkpointing::Auto;
+    let checkpointing = if left_open { Checkpointing::Auto } else { now.checkpointing };
+    let now = &Recipe { checkpointing, ..now.clone() };
     let json = |recipe| serde_json::to_value(recipe).expect("a recipe of numbers and text is always JSON");
     let mut found = vec![];
     compare("", &json(planned), &json(now), &mut found);

@@ -3,7 +3,7 @@
 use crate::events::{Diagnostic, Evaluation, Step};
 use crate::session::definitions::TuneDefinition;
 use crate::session::folder::Experiment;
-use crate::session::run::Run;
+use crate::session::run::{Run, as_decided};
 use crate::train::checkpoint::Conditions;
 use crate::train::metrics::Entry;
 use crate::train::recipe::Method;
@@ -75,7 +75,10 @@ pub fn method_text(method: &Method) -> String {
 
 /// The experiment as canonical ltune, which defines the same run again, and as JSON.
 pub fn experiment(run: &Run) -> Result<Experiment, Diagnostic> {
-    Ok(Experiment { script: script(&run.definition), json: details(run)? })
+    let start = run.lineage.first(1);
+    let settings = as_decided(run.definition.settings.clone(), &start.last().recipe);
+    let resolved = TuneDefinition { settings, ..TuneDefinition::clone(&run.definition) };
+    Ok(Experiment { script: script(&resolved), json: details(run)? })
 }
 
 /// The three definitions of a run as canonical ltune.

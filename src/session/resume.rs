@@ -7,7 +7,7 @@ use crate::language::codes;
 use crate::session::folder::RunFolder;
 use crate::session::lineage::{Change, Lineage};
 use crate::session::record::Record;
-use crate::session::run::{Run, train_error};
+use crate::session::run::{Run, as_decided, leaves_checkpointing_open, train_error};
 use crate::session::training::{Due, Goal, holds};
 use crate::session::{Session, sentence};
 use crate::train::checkpoint::{self, Conditions, State};
@@ -255,6 +255,9 @@ impl Session {
             newest = Some((stored.clone(), settled));
             run.stored.push(Stored { earlier: true, ..stored });
         }
+        if let Some((stored, _)) = &newest {
+            run.decide_as(&stored.lineage.first(1).last().recipe)?;
+        }
         let same_start = |stored: &Stored| stored.lineage.first(1) == run.lineage.first(1);
         let Some((stored, settled)) = newest.filter(|_| !run.stored.iter().any(same_start)) else {
             return Ok(());
@@ -290,7 +293,7 @@ impl Session {
             vec![RememberedChange { at: 0, recipe: recipe.clone(), verb: String::new(), tail: String::new() }]
         };
         let changes = remembered.map_or_else(alone, |remembered| remembered.changes);
-        let mut settled = Change::clone(run.lineage.first(1).last());
+        let mut settled = as_recorded(run.lineage.first(1).last(), &changes[0].recipe);
         let mut lineage = vec![];
         for (index, RememberedChange { at, recipe, verb, tail }) in changes.into_iter().enumerate() {
             if index > 0 {
@@ -307,7 +310,27 @@ impl Session {
     }
 }
 
+/// The definition, with what it leaves to the free memory as it was decided when the recorded run began.
+fn as_recorded(definition: &Change, recorded: &Recipe) -> Change {
+    let Change { recipe, settings, .. } = definition.clone();
+    let checkpointing =
+        if leaves_checkpointing_open(&settings) { recorded.checkpointing } else { recipe.checkpointing };
+    let recipe = Recipe { checkpointing, ..recipe };
+    Change { settings: as_decided(settings, &recipe), recipe, ..definition.clone() }
+}
+
 impl Run {
+    /// Decides what is left to the free memory as a recorded run did, if this one has just begun.
+    fn decide_as(&mut self, recorded: &Recipe) -> Result<(), Diagnostic> {
+        if self.lineage.length() > 1 {
+            return Ok(());
+        }
+        let start = as_recorded(self.lineage.last(), recorded);
+        self.trainer.amend(start.recipe.clone()).map_err(|error| train_error(self.name(), &error))?;
+        self.lineage = Lineage::start(start.settings, start.recipe);
+        Ok(())
+    }
+
     /// Puts the settings of the definition as it is now in the place of the checkpoint's, if they differ.
     fn apply_changed(&mut self, settled: Change, out: &mut Out) -> Result<(), Diagnostic> {
         if settled.recipe == *self.trainer.recipe() {

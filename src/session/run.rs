@@ -5,7 +5,7 @@ use crate::data::shape::Shape;
 use crate::data::tokenizer::Tokenizer;
 use crate::events::{Diagnostic, Out};
 use crate::language::codes;
-use crate::language::value::Settings;
+use crate::language::value::{Origin, Settings, Value};
 use crate::model::base::Base;
 use crate::model::llama::Policy;
 use crate::session::definitions::TuneDefinition;
@@ -19,11 +19,11 @@ use crate::session::training::Due;
 use crate::session::{Session, sentence};
 use crate::torch::memory;
 use crate::torch::processor::Processor;
-use crate::train::checkpoint::Origin;
+use crate::train::checkpoint;
 use crate::train::error::TrainError;
 use crate::train::material::Material;
 use crate::train::plan::SNAPSHOT_EVERY_STEP;
-use crate::train::recipe::Method;
+use crate::train::recipe::{Checkpointing, Method, Recipe};
 use crate::train::trainer::Trainer;
 use crate::units::{counted, grouped};
 use std::rc::Rc;
@@ -79,7 +79,7 @@ impl Run {
         }
         session.data_rules(&definition, &dataset, out)?;
         let processor = session.processor()?;
-        session.must_fit(&definition, out)?;
+        let recipe = session.must_fit(&definition, out)?;
         let base = session.base(&definition.model, out)?;
         let longest = dataset.part(PartName::Train).longest() as i64;
         if longest > base.config.max_position_embeddings {
@@ -95,10 +95,11 @@ impl Run {
             );
         }
         let material = Material::new(&dataset, &definition.data.specification, PartName::Train);
-        let trainer = Trainer::new(base.clone(), material, definition.recipe.clone())
+        let trainer = Trainer::new(base.clone(), material, recipe)
             .map_err(|error| train_error(&definition.name, &error))?
             .with_schedules(&session.own.schedules);
-        let lineage = Lineage::start(definition.settings.clone(), trainer.recipe().clone());
+        let settings = as_decided(definition.settings.clone(), trainer.recipe());
+        let lineage = Lineage::start(settings, trainer.recipe().clone());
         let held = Held::new(snapshot_budget(&definition.settings));
         let mut run = Run {
             definition,
@@ -124,6 +125,7 @@ impl Run {
         run.hold_start();
         run.say_plan(out);
         session.take_up(&mut run, out)?;
+        run.say_decided(session, out);
         Ok(run)
     }
 
@@ -147,10 +149,14 @@ impl Run {
     }
 
     /// Hashes of what the run is made from.
-    pub fn origin(&self) -> Result<Origin, Diagnostic> {
+    pub fn origin(&self) -> Result<checkpoint::Origin, Diagnostic> {
         let base =
             self.base.hash().map_err(|error| Diagnostic::error(codes::MODEL_FILE, sentence(&error)))?;
-        Ok(Origin { base, tokenizer: self.tokenizer.hash().to_string(), data: self.dataset.hash.clone() })
+        Ok(checkpoint::Origin {
+            base,
+            tokenizer: self.tokenizer.hash().to_string(),
+            data: self.dataset.hash.clone(),
+        })
     }
 
     /// Holds a snapshot of where the run is, so that going back to it is instant.
@@ -168,6 +174,17 @@ impl Run {
         if self.lineage.step() > 0 || continued || self.trainer.bytes() <= SNAPSHOT_EVERY_STEP {
             self.hold();
         }
+    }
+
+    /// What was left to the free memory and was decided other than usual.
+    fn say_decided(&self, session: &mut Session, out: &mut Out) {
+        let left_open = self.definition.recipe.checkpointing == Checkpointing::Auto;
+        if !left_open || self.trainer.recipe().checkpointing != Checkpointing::On {
+            return;
+        }
+        let name = self.name();
+        out.note(format!("run {name}: activations are computed twice, they do not fit the free memory"));
+        session.journal.say_before(format!("set {name} {{ checkpointing = on }}"));
     }
 
     fn say_plan(&self, out: &mut Out) {
@@ -208,10 +225,25 @@ fn one_run(definition: &TuneDefinition) -> Result<(), Diagnostic> {
 pub fn snapshot_budget(settings: &Settings) -> u64 {
     const USUAL: u64 = 4 << 30;
     match settings.get("snapshots") {
-        Some(crate::language::value::Value::None) => 0,
+        Some(Value::None) => 0,
         Some(_) => settings.number("snapshots") as u64,
         None => memory::free().map_or(USUAL, |free| USUAL.min(free / 4)),
     }
+}
+
+/// The settings with what they leave to the free memory as it was decided.
+pub fn as_decided(mut settings: Settings, recipe: &Recipe) -> Settings {
+    if leaves_checkpointing_open(&settings) {
+        let is_on = Value::Bool(recipe.checkpointing == Checkpointing::On);
+        settings.insert("checkpointing", is_on, Origin::Memory);
+    }
+    settings
+}
+
+pub(in crate::session) fn leaves_checkpointing_open(settings: &Settings) -> bool {
+    let resolved = settings.resolved("checkpointing");
+    resolved
+        .is_some_and(|found| found.origin == Origin::Memory || matches!(found.value, Value::Choice { .. }))
 }
 
 /// A training error as a diagnostic of this run.

@@ -7,7 +7,7 @@ use crate::session::folder::RunFolder;
 use crate::session::held::Place;
 use crate::session::lineage::{Change, Happening, Lineage};
 use crate::session::record::{Record, evaluation_entry, step_entry};
-use crate::session::run::{Run, snapshot_budget, train_error};
+use crate::session::run::{Run, as_decided, snapshot_budget, train_error};
 use crate::session::training::time_left;
 use crate::train::error::TrainError;
 use crate::train::metrics::Entry;
@@ -135,6 +135,8 @@ impl Run {
         out: &mut Out,
     ) -> Result<(), Diagnostic> {
         let (before, step) = (self.lineage.clone(), self.lineage.step());
+        let checkpointing = recipe.checkpointing.or(self.trainer.recipe().checkpointing);
+        let recipe = Recipe { checkpointing, ..recipe };
         let same_budget = settings.get("snapshots") == self.settings().get("snapshots");
         if recipe == *self.trainer.recipe() && same_budget {
             out.note(format!("{verb} {}: nothing changes; it is so already", self.name()));
@@ -146,8 +148,9 @@ impl Run {
         }
         self.hold_start();
         self.trainer.amend(recipe).map_err(|error| self.not_amended(&error))?;
-        let text = differences(self.settings(), &settings);
         let recipe = self.trainer.recipe().clone();
+        let settings = as_decided(settings, &recipe);
+        let text = differences(self.settings(), &settings);
         let (verb, tail) = (verb.to_string(), tail.to_string());
         self.lineage = before.changed(Change { at: step, recipe, settings, verb: verb.clone(), tail });
         self.held.set_budget(snapshot_budget(self.settings()), &self.lineage);

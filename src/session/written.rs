@@ -19,7 +19,7 @@ impl<'a> Written<'a> {
 
     /// Whether a person chose the value, in whatever way.
     pub fn is_given(&self, path: &str) -> bool {
-        self.resolved(path).is_some_and(|resolved| resolved.origin != Origin::Default)
+        self.resolved(path).is_some_and(|resolved| resolved.origin.is_chosen())
     }
 
     /// The value as text: `100 steps`.

@@ -10,6 +10,7 @@ use crate::session::folder::RunFolder;
 use crate::session::forecast::Forecast;
 use crate::session::plan_file::PlanFile;
 use crate::session::record::method_text;
+use crate::session::run::as_decided;
 use crate::session::{Session, fit};
 use crate::statements::run::one_run;
 use crate::statements::settings::settings_table;
@@ -73,10 +74,10 @@ impl Action for Show {
         }
         let forecast = session.forecast(&tune, out)?;
         session.data_rules(&tune, &forecast.dataset, out)?;
-        let duration = self.duration(session, &forecast, &tune.recipe)?;
-        let (form, sources) = (super::tune::STATEMENT.form, &out.sources);
-        let settings = settings_table(&tune.name, form, &tune.settings, sources);
-        out.emit(Event::Table(settings));
+        let duration = self.duration(session, &forecast, &forecast.recipe)?;
+        let settings = as_decided(tune.settings.clone(), &forecast.recipe);
+        let form = super::tune::STATEMENT.form;
+        out.emit(Event::Table(settings_table(&tune.name, form, &settings, &out.sources)));
         out.emit(Event::Table(table(&tune, &forecast)));
         out.emit(Event::Table(memory(&forecast.plan)));
         out.text(room_text(&forecast));
@@ -116,8 +117,11 @@ impl Show {
             let one = TuneDefinition { recipe: member.recipe.clone(), family: None, ..tune.clone() };
             let forecast = session.forecast(&one, out)?;
             // Measuring one member takes seconds; members that differ in numbers alone share a measurement.
-            let duration =
-                if index < MEMBERS_TIMED { self.duration(session, &forecast, &one.recipe)? } else { None };
+            let duration = if index < MEMBERS_TIMED {
+                self.duration(session, &forecast, &forecast.recipe)?
+            } else {
+                None
+            };
             table.row([
                 (index + 1).to_string(),
                 member.text.clone(),
@@ -138,7 +142,7 @@ impl Show {
         duration: Option<&Duration>,
         out: &mut Out,
     ) -> Result<(), Diagnostic> {
-        let planned = planned_json(&forecast.plan, &tune.recipe, duration);
+        let planned = planned_json(&forecast.plan, &forecast.recipe, duration);
         let steps = forecast.plan.steps;
         PlanFile::new(session, tune, &forecast.dataset, steps, planned, out)?.write(&path)?;
         let path = path.display().to_string();
@@ -152,7 +156,7 @@ impl Show {
 const MEMBERS_TIMED: usize = 16;
 
 fn table(tune: &TuneDefinition, forecast: &Forecast) -> Table {
-    let (recipe, plan) = (&tune.recipe, &forecast.plan);
+    let (recipe, plan) = (&forecast.recipe, &forecast.plan);
     let mut table = Table::new(format!("plan of {}", tune.name), &["what", "how much"]);
     let mut row = |what: &str, text: String| table.row([what.to_string(), text]);
     row("method", method_text(&recipe.method));
@@ -196,6 +200,10 @@ fn table(tune: &TuneDefinition, forecast: &Forecast) -> Table {
             grouped(plan.warmup_steps)
         ),
     );
+    if plan.recomputed > 0 {
+        let blocks = counted(plan.recomputed, "block");
+        row("activations", format!("computed twice in {blocks}, which keep nothing but what goes into them"));
+    }
     row(
         "arithmetic",
         format!("{} a step, {} in all", operations(plan.flops_per_step()), operations(plan.flops())),
@@ -296,6 +304,7 @@ fn planned_json(plan: &Plan, recipe: &Recipe, duration: Option<&Duration>) -> se
         "steps_per_epoch": plan.steps_per_epoch,
         "steps": plan.steps,
         "warmup_steps": plan.warmup_steps,
+        "checkpointing": recipe.checkpointing,
         "epochs": plan.epochs,
         "flops_per_step": plan.flops_per_step(),
         "flops": plan.flops(),

@@ -144,7 +144,8 @@ pub fn duration(
     let blocks = if back > 0.0 { pace.first + (back - 1.0) * pace.block } else { 0.0 };
     let larger = |batch: &Typical| block_operations(config, batch) / block_operations(config, &measured);
     let ends = |batch: &Typical| pace.ends * batch.supervised.max(1.0) / measured.supervised;
-    let micro_batch = ends(typical) + (blocks + (layers - back) * pace.forward) * larger(typical);
+    let forwards = layers - back + plan.recomputed as f64;
+    let micro_batch = ends(typical) + (blocks + forwards * pace.forward) * larger(typical);
     let update = pace.update_ends + back * pace.update_block;
     let per_step = plan.micro_batches_per_epoch as f64 / plan.steps_per_epoch as f64;
     let step = per_step * micro_batch + update;

@@ -8,7 +8,7 @@ use crate::model::lora::LoraSettings;
 use crate::model::preset::preset;
 use crate::torch::raw;
 use crate::train::material::Material;
-use crate::train::recipe::{Batch, Length, Method, Recipe, Schedule};
+use crate::train::recipe::{Batch, Checkpointing, Length, Method, Recipe, Schedule};
 use crate::train::trainer::{StepReport, Trainer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +65,7 @@ fn brief(method: Method) -> Recipe {
         warmup: Length::Steps(3),
         batch: Batch { micro: 2, accumulate: 2 },
         length: Length::Steps(20),
+        checkpointing: Checkpointing::Off,
         ..Recipe::new(method)
     }
 }

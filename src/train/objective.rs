@@ -19,7 +19,8 @@ pub fn backward(
     let inputs = Inputs::new(policy.base, &input_ids, rows, documents, attended)?;
     match recipe.objective {
         Objective::NextToken => {
-            Ok(train_micro(policy, &inputs, &labels, 1.0 / tokens as f64, seed)?.loss_sum)
+            let activations = recipe.checkpointing.activations();
+            Ok(train_micro(policy, &inputs, &labels, 1.0 / tokens as f64, seed, activations)?.loss_sum)
         }
     }
 }

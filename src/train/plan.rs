@@ -2,9 +2,11 @@
 
 use crate::data::batch::{Footprint, Schedule, Size};
 use crate::data::dataset::Part;
+use crate::model::base::compute_kind;
 use crate::model::config::{Config, LINEAR_MODULES, layer_of, module_name};
 use crate::model::lora::{self, LoraSettings};
 use crate::model::loss::CHUNK;
+use crate::model::recomputed::Activations;
 use crate::train::error::TrainError;
 use crate::train::material::Material;
 use crate::train::recipe::{Every, Method, Recipe};
@@ -13,6 +15,7 @@ use crate::train::selection::trained;
 use crate::train::shade::{Peak, Purpose};
 use crate::train::start;
 use std::collections::BTreeMap;
+use tch::{Device, Kind};
 
 /// What a plan depends on beside model, rows and recipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +30,16 @@ pub struct Circumstances {
     pub file: u64,
     /// The most bytes that snapshots for going back may take.
     pub snapshots: u64,
+}
+
+impl Circumstances {
+    /// The same for weights of this kind on that device.
+    #[must_use]
+    pub fn in_kind(self, dtype: Kind, device: Device) -> Circumstances {
+        let bytes_of_a = |kind: Kind| kind.elt_size_in_bytes() as u64;
+        let compute = bytes_of_a(compute_kind(dtype, device));
+        Circumstances { width: bytes_of_a(dtype), compute, ..self }
+    }
 }
 
 /// A run before it runs.
@@ -61,6 +74,8 @@ pub struct Plan {
     pub snapshot: (u64, u64),
     /// The lowest block that a gradient reaches; all from it on take part in the backward pass.
     pub lowest_trained: u64,
+    /// Blocks that are computed twice.
+    pub recomputed: u64,
     /// Floating-point operations of one epoch, forward and backward.
     pub flops_per_epoch: f64,
 }
@@ -84,6 +99,12 @@ impl Plan {
 
     pub fn peak_bytes(&self) -> u64 {
         self.memory.iter().map(|component| component.bytes).sum()
+    }
+
+    /// The same without what is held for going back.
+    pub fn peak_without_snapshots(&self) -> u64 {
+        let others = self.memory.iter().filter(|component| component.name != SNAPSHOTS);
+        others.map(|component| component.bytes).sum()
     }
 
     /// Floating-point operations of the whole run.
@@ -144,7 +165,8 @@ pub fn plan(
     let count = |shapes: &BTreeMap<String, Vec<i64>>| shapes.values().map(|shape| numel(shape)).sum::<u64>();
     let steps = recipe.planned_steps(steps_per_epoch);
     let supervised = material.part.supervised_tokens() as u64;
-    let work = Work { config, trained: &trained, footprint, supervised, part: &material.part };
+    let activations = recipe.checkpointing.activations();
+    let work = Work { config, trained: &trained, activations, footprint, supervised, part: &material.part };
     let snapshot_bytes = FP32 * (count(&own) + recipe.optimizer.moments() * count(&trained));
     let snapshots = snapshots(snapshot_bytes, circumstances.snapshots, steps);
     let peak = peak(config, circumstances, recipe, &order)?;
@@ -174,6 +196,7 @@ pub fn plan(
         memory,
         snapshot: (snapshot_bytes, snapshots),
         lowest_trained,
+        recomputed: work.recomputed(),
         flops_per_epoch,
         trained,
     })
@@ -276,9 +299,12 @@ pub(super) fn peak(
         lora: lora_settings(recipe),
         moments: recipe.optimizer.moments(),
         accumulate: recipe.batch.accumulate,
+        activations: recipe.checkpointing.activations(),
         micro_batch: &micro_batch,
     }))
 }
+
+const SNAPSHOTS: &str = "snapshots";
 
 /// Bytes at the moment that takes most: of a step, or of loading, when the file lies beside the weights read from it.
 fn memory(peak: &Peak, circumstances: Circumstances, snapshots: u64) -> Vec<Component> {
@@ -289,7 +315,7 @@ fn memory(peak: &Peak, circumstances: Circumstances, snapshots: u64) -> Vec<Comp
         return vec![component("weights", weights), component("their file", circumstances.file), process];
     }
     let parts = Purpose::ALL.iter().zip(peak.parts).map(|(purpose, bytes)| component(purpose.name(), bytes));
-    let more = [component("gaps", peak.gaps), component("snapshots", snapshots), process];
+    let more = [component("gaps", peak.gaps), component(SNAPSHOTS, snapshots), process];
     parts.chain(more).collect()
 }
 
@@ -299,6 +325,7 @@ const FP32: u64 = 4;
 struct Work<'a> {
     config: &'a Config,
     trained: &'a BTreeMap<String, Vec<i64>>,
+    activations: Activations,
     footprint: Footprint,
     supervised: u64,
     part: &'a Part,
@@ -306,7 +333,8 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Two operations a weight and token forwards; as many again for the gradient of the input, from the lowest
-    /// block that trains anything up; as many again for the gradient of a weight that is trained.
+    /// block that trains anything up, and there once more where activations are computed twice; as many again for the
+    /// gradient of a weight that is trained.
     fn flops(&self) -> f64 {
         let tokens = self.footprint.padded as f64;
         let blocks: f64 = (0..self.config.num_hidden_layers).map(|layer| self.block(layer)).sum();
@@ -317,16 +345,18 @@ impl Work<'_> {
 
     /// Operations of the linears of a block for one token.
     fn block(&self, layer: i64) -> f64 {
-        let input_gradient = f64::from(u8::from(layer >= self.lowest_trained()));
+        let takes_part = layer >= self.lowest_trained();
+        let input_gradient = f64::from(u8::from(takes_part));
+        let again = f64::from(u8::from(takes_part && self.activations == Activations::Recomputed));
         let mut operations = 0.0;
         for module in LINEAR_MODULES {
             let (name, (rows, columns)) = (module_name(layer, module), self.config.linear_shape(module));
             let weights = (rows * columns) as f64;
             let is_trained = self.trained.contains_key(&format!("{name}.weight"));
-            operations += 2.0 * weights * (1.0 + input_gradient + f64::from(u8::from(is_trained)));
+            operations += 2.0 * weights * (1.0 + again + input_gradient + f64::from(u8::from(is_trained)));
             for side in ["A", "B"] {
                 let adapter = self.trained.get(&format!("{name}.lora_{side}.weight"));
-                operations += adapter.map_or(0.0, |shape| 6.0 * numel(shape) as f64);
+                operations += adapter.map_or(0.0, |shape| (6.0 + 2.0 * again) * numel(shape) as f64);
             }
         }
         operations
@@ -342,7 +372,16 @@ impl Work<'_> {
             })
             .sum();
         let backwards = (self.config.num_hidden_layers - self.lowest_trained()).max(0) as f64;
-        4.0 * width * pairs * (self.config.num_hidden_layers as f64 + 2.0 * backwards)
+        let forwards = self.config.num_hidden_layers as f64 + self.recomputed() as f64;
+        4.0 * width * pairs * (forwards + 2.0 * backwards)
+    }
+
+    /// Blocks that are computed twice.
+    fn recomputed(&self) -> u64 {
+        match self.activations {
+            Activations::Kept => 0,
+            Activations::Recomputed => (self.config.num_hidden_layers - self.lowest_trained()).max(0) as u64,
+        }
     }
 
     /// The lowest block that a gradient reaches.
@@ -361,7 +400,7 @@ mod tests {
     use crate::model::lora::LoraSettings;
     use crate::model::preset::preset;
     use crate::train::fixtures::{material, part, trainer};
-    use crate::train::recipe::{Batch, Decay, Length, Optimizer, Selection};
+    use crate::train::recipe::{Batch, Checkpointing, Decay, Length, Optimizer, Selection};
 
     const WIDE: Circumstances = Circumstances { width: 4, compute: 4, process: 0, file: 0, snapshots: 0 };
 
@@ -431,6 +470,10 @@ mod tests {
         near(full, 6.0 * (linears + head * supervised) + attention);
         let adapters = smollm2(&lora(8)).flops_per_token();
         near(adapters, 4.0 * (linears + head * supervised) + attention + 6.0 * 2_442_240.0);
+        let twice = smollm2(&Recipe { checkpointing: Checkpointing::On, ..lora(8) });
+        let forward = 2.0 * (linears + 2_442_240.0) + attention / 3.0;
+        near(twice.flops_per_token(), adapters + forward);
+        assert_eq!(twice.recomputed, 30);
     }
 
     #[test]
@@ -448,6 +491,8 @@ mod tests {
         };
         assert!(bytes(&smollm2(&last), "activations") * 6 < bytes(&adapters, "activations"));
         assert_eq!(adapters.peak_bytes(), adapters.memory.iter().map(|part| part.bytes).sum::<u64>());
+        let twice = smollm2(&Recipe { checkpointing: Checkpointing::On, ..lora(8) });
+        assert!(bytes(&twice, "activations") * 4 < bytes(&adapters, "activations"));
     }
 
     #[test]

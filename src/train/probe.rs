@@ -7,6 +7,7 @@ use crate::model::config::{Config, layer_of};
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
 use crate::model::lora::LoraSettings;
 use crate::model::loss::{Detail, NO_TARGET, measure_micro, train_micro};
+use crate::model::recomputed::Activations;
 use crate::model::trainables::Trainables;
 use crate::torch::processor::{self, Processor};
 use crate::torch::{device, memory, random};
@@ -270,7 +271,7 @@ impl Stand {
 
     fn step(&self) -> Result<(), TrainError> {
         let policy = Policy { base: &self.base, trainables: Some(&self.trainables) };
-        train_micro(&policy, &self.inputs, &self.labels, 1e-3, DropoutSeed(1))?;
+        train_micro(&policy, &self.inputs, &self.labels, 1e-3, DropoutSeed(1), Activations::Kept)?;
         self.wait()
     }
 

@@ -1,6 +1,7 @@
 //! A fine-tune as plain, resolved values: everything a run is a pure function of, besides its model and data.
 
 use crate::model::lora::LoraSettings;
+use crate::model::recomputed::Activations;
 use crate::train::error::TrainError;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub struct Recipe {
     /// Where the plan ends: epochs or steps.
     pub length: Length,
     pub seed: u64,
+    #[serde(default)]
+    pub checkpointing: Checkpointing,
     #[serde(default)]
     pub eval_every: Option<Every>,
     #[serde(default)]
@@ -199,6 +202,29 @@ impl Length {
     }
 }
 
+/// Whether activations are computed twice instead of kept. It changes no number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checkpointing {
+    /// Where they do not fit otherwise: decided when a run begins, and kept from then on.
+    Auto,
+    On,
+    #[default]
+    Off,
+}
+
+impl Checkpointing {
+    /// What was decided, where nothing was said.
+    #[must_use]
+    pub fn or(self, decided: Checkpointing) -> Checkpointing {
+        if self == Checkpointing::Auto { decided } else { self }
+    }
+
+    pub fn activations(self) -> Activations {
+        if self == Checkpointing::On { Activations::Recomputed } else { Activations::Kept }
+    }
+}
+
 /// Something that happens again and again while a run trains.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -250,6 +276,7 @@ impl Recipe {
             batch: Batch { micro: 4, accumulate: 4 },
             length: Length::Epochs(1.0),
             seed: 42,
+            checkpointing: Checkpointing::Auto,
             eval_every: None,
             save_every: None,
             keep_best: false,

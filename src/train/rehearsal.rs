@@ -1,9 +1,11 @@
-//! A step acted out without numbers, to see the memory it takes: the same operations in the same order as
-//! `model/llama.rs` (on the processor, with its kernels), `model/loss.rs` and `optimizer.rs`, on tensors without numbers. What changes there changes here.
+//! A step acted out to see the memory it takes: the same operations in the same order as `model/llama.rs` (on the
+//! processor, with its kernels), `model/loss.rs` and `optimizer.rs`, on tensors without numbers. What changes there
+//! changes here.
 
 use crate::model::config::{Config, module_name};
 use crate::model::lora::{self, LoraSettings};
 use crate::model::loss::CHUNK;
+use crate::model::recomputed::{Activations, Lowest};
 use crate::train::shade::{Layer, Peak, Purpose, Shade, Stage};
 use std::collections::BTreeMap;
 
@@ -22,6 +24,7 @@ pub struct Play<'a> {
     /// fp32 numbers that the optimizer keeps for each trained one.
     pub moments: u64,
     pub accumulate: usize,
+    pub activations: Activations,
     pub micro_batch: &'a MicroBatch,
 }
 
@@ -96,14 +99,9 @@ impl<'a> Cast<'a> {
     }
 
     fn micro_batch(&self, batch: &MicroBatch) {
-        let hidden_nd = self.hidden(batch);
-        if batch.supervised == 0 {
-            return;
-        }
-        let hidden_sd = hidden_nd.select(batch.supervised);
-        let gradient_sd = self.loss(&hidden_sd);
-        if let Some(gradient_sd) = gradient_sd {
-            hidden_sd.backward(gradient_sd);
+        match self.play.activations {
+            Activations::Kept => self.from_hidden(&self.hidden(batch), batch),
+            Activations::Recomputed => self.recomputed(batch),
         }
     }
 
@@ -128,31 +126,40 @@ impl<'a> Cast<'a> {
     }
 
     fn hidden(&self, batch: &MicroBatch) -> Shade {
-        let config = self.play.config;
-        let (n, d) = (batch.tokens(), config.hidden_size as u64);
-        let positions = if batch.documents.is_empty() { batch.length } else { n };
-        let turns = || self.stage.make(Purpose::Activations, positions, config.head_dim as u64 / 2, WIDE);
-        let _rotation = (turns(), turns());
-        let table_vd = self.weight("model.embed_tokens.weight");
-        let mut x_nd = table_vd.select(n).view(n, d).cast(self.play.compute);
-        for layer in 0..config.num_hidden_layers {
-            let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.input_layernorm.weight"));
-            let mixed_nd = self.mix(&normed_nd, batch, layer);
-            [x_nd] = self.linears(&mixed_nd, layer, ["o_proj"], Some(&x_nd));
-            let normed_nd =
-                self.norm(&x_nd, &format!("model.layers.{layer}.post_attention_layernorm.weight"));
-            let [gate_nf, up_nf] = self.linears(&normed_nd, layer, ["gate_proj", "up_proj"], None);
-            let gated_nf = gate_nf.swiglu(&up_nf);
-            drop((gate_nf, up_nf));
-            [x_nd] = self.linears(&gated_nf, layer, ["down_proj"], Some(&x_nd));
+        let _rotation = self.rotation(batch);
+        let mut x_nd = self.embed(batch);
+        for layer in 0..self.play.config.num_hidden_layers {
+            x_nd = self.block(x_nd, batch, layer);
         }
         self.norm(&x_nd, "model.norm.weight")
     }
 
+    /// Cosines and sines.
+    fn rotation(&self, batch: &MicroBatch) -> [Shade; 2] {
+        let positions = if batch.documents.is_empty() { batch.length } else { batch.tokens() };
+        let half = self.play.config.head_dim as u64 / 2;
+        [(); 2].map(|()| self.stage.make(Purpose::Activations, positions, half, WIDE))
+    }
+
+    fn embed(&self, batch: &MicroBatch) -> Shade {
+        let (n, d) = (batch.tokens(), self.play.config.hidden_size as u64);
+        self.weight("model.embed_tokens.weight").select(n).view(n, d).cast(self.play.compute)
+    }
+
+    fn block(&self, mut x_nd: Shade, batch: &MicroBatch, layer: i64) -> Shade {
+        let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.input_layernorm.weight"));
+        let mixed_nd = self.mix(&normed_nd, batch, layer);
+        [x_nd] = self.linears(&mixed_nd, layer, ["o_proj"], Some(&x_nd));
+        let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.post_attention_layernorm.weight"));
+        let [gate_nf, up_nf] = self.linears(&normed_nd, layer, ["gate_proj", "up_proj"], None);
+        let gated_nf = gate_nf.swiglu(&up_nf);
+        let [x_nd] = self.linears(&gated_nf, layer, ["down_proj"], Some(&x_nd));
+        x_nd
+    }
+
     fn mix(&self, x_nd: &Shade, batch: &MicroBatch, layer: i64) -> Shade {
         let [q, k, v] = self.linears(x_nd, layer, ["q_proj", "k_proj", "v_proj"], None);
-        let q = turned(q);
-        let k = turned(k);
+        let (q, k) = (q.rotate(), k.rotate());
         let heads = self.play.config.num_attention_heads as u64;
         if batch.documents.is_empty() {
             return q.attend(&k, &v, heads);
@@ -217,7 +224,50 @@ impl<'a> Cast<'a> {
         Some((own(&a)?, own(&b)?))
     }
 
+    // ---- model/recomputed.rs ------------------------------------------------------------------------------------
+
+    fn recomputed(&self, batch: &MicroBatch) {
+        let layers = self.play.config.num_hidden_layers;
+        let trained = self.own.iter().filter(|(_, tensor)| tensor.needs());
+        let lowest = Lowest::of(trained.map(|(name, _)| name.as_str()));
+        let _rotation = self.rotation(batch);
+        let (mut into_blocks, x_nd) = {
+            let _no_graph = self.stage.no_graph();
+            let mut into_blocks = vec![];
+            let mut x_nd = self.embed(batch);
+            for layer in 0..layers {
+                into_blocks.extend(lowest.reaches(layer).then(|| (layer, x_nd.clone())));
+                x_nd = self.block(x_nd, batch, layer);
+            }
+            (into_blocks, x_nd)
+        };
+        let leaf = |x_nd: Shade, layer| if lowest.goes_below(layer) { x_nd.leaf() } else { x_nd };
+        let x_nd = leaf(x_nd, layers);
+        self.from_hidden(&self.norm(&x_nd, "model.norm.weight"), batch);
+        let mut of_x = x_nd.take_gradient();
+        drop(x_nd);
+        while let Some((layer, x_nd)) = into_blocks.pop() {
+            let Some(gradient) = of_x else { return };
+            let x_nd = leaf(x_nd, layer);
+            self.block(x_nd.clone(), batch, layer).backward(gradient.clone());
+            of_x = x_nd.take_gradient();
+        }
+        if let Some(gradient) = of_x {
+            self.embed(batch).backward(gradient);
+        }
+    }
+
     // ---- model/loss.rs ------------------------------------------------------------------------------------------
+
+    fn from_hidden(&self, hidden_nd: &Shade, batch: &MicroBatch) {
+        if batch.supervised == 0 {
+            return;
+        }
+        let hidden_sd = hidden_nd.select(batch.supervised);
+        if let Some(gradient_sd) = self.loss(&hidden_sd) {
+            hidden_sd.backward(gradient_sd);
+        }
+    }
 
     /// The gradient of the hidden states, if one reaches them.
     fn loss(&self, hidden_sd: &Shade) -> Option<Shade> {
@@ -243,17 +293,12 @@ impl<'a> Cast<'a> {
     }
 }
 
-/// Rotated; what it was is not kept.
-fn turned(x: Shade) -> Shade {
-    x.rotate()
-}
-
 #[cfg(test)]
 mod tests {
     use crate::data::batch::Schedule;
     use crate::data::packing::Packing;
     use crate::events::Cancel;
-    use crate::model::base::{Base, compute_kind};
+    use crate::model::base::Base;
     use crate::model::config::Config;
     use crate::model::lora::LoraSettings;
     use crate::model::preset::preset;
@@ -262,7 +307,7 @@ mod tests {
     use crate::train::fixtures::part;
     use crate::train::material::Material;
     use crate::train::plan::{Circumstances, peak};
-    use crate::train::recipe::{Batch, Method, Recipe, Selection};
+    use crate::train::recipe::{Batch, Checkpointing, Method, Recipe, Selection};
     use crate::train::trainer::Trainer;
     use std::sync::Arc;
     use tch::{Device, Kind};
@@ -298,9 +343,7 @@ mod tests {
             run.step(&Cancel::default()).unwrap();
         }
         let order = Schedule::new(&material.part, material.layout(recipe));
-        let bytes_of_a = |kind: Kind| kind.elt_size_in_bytes() as u64;
-        let compute = bytes_of_a(compute_kind(kind, Device::Cpu));
-        let circumstances = Circumstances { width: bytes_of_a(kind), compute, ..Circumstances::default() };
+        let circumstances = Circumstances::default().in_kind(kind, Device::Cpu);
         let peak = peak(&config(), circumstances, recipe, &order).unwrap();
         (heap.farthest() as f64, (peak.bytes() - peak.small) as f64)
     }
@@ -315,6 +358,7 @@ mod tests {
         let mut frozen = lora(0.0, &all);
         let mut wrong = vec![];
         frozen.freeze = vec![Selection::freeze("layers 0"), Selection::unfreeze("norms")];
+        let twice = |recipe| Recipe { checkpointing: Checkpointing::On, ..recipe };
         for (what, recipe, packing) in [
             ("lora", lora(0.0, &all), Packing::Off),
             ("lora with dropout", lora(0.1, &all), Packing::Off),
@@ -323,6 +367,9 @@ mod tests {
             ("partly frozen lora", frozen, Packing::Off),
             ("full", recipe(Method::Full), Packing::Off),
             ("last layer", recipe(Method::LastLayers { count: 1 }), Packing::Off),
+            ("lora computed twice", twice(lora(0.1, &all)), Packing::Off),
+            ("packed lora computed twice", twice(lora(0.0, &all)), Packing::Rows { max_len: 128 }),
+            ("full computed twice", twice(recipe(Method::Full)), Packing::Off),
         ] {
             for kind in [Kind::Float, Kind::BFloat16] {
                 let (measured, planned) = measured_and_planned(kind, &recipe, &rows(packing));

@@ -71,6 +71,8 @@ struct State {
     now: [u64; Purpose::ALL.len()],
     peak: Peak,
     sequence: u64,
+    /// Operations build no graph.
+    has_no_graph: bool,
 }
 
 impl Stage {
@@ -89,10 +91,26 @@ impl Stage {
         Shade { memory, rows, columns, width, node: None }
     }
 
+    /// Builds no graph as long as what is given back lives.
+    pub fn no_graph(&self) -> NoGraph {
+        self.0.borrow_mut().has_no_graph = true;
+        NoGraph(self.clone())
+    }
+
     fn next(&self) -> u64 {
         let mut state = self.0.borrow_mut();
         state.sequence += 1;
         state.sequence
+    }
+}
+
+/// See `Stage::no_graph`.
+#[must_use]
+pub struct NoGraph(Stage);
+
+impl Drop for NoGraph {
+    fn drop(&mut self) {
+        self.0.0.borrow_mut().has_no_graph = false;
     }
 }
 
@@ -167,24 +185,41 @@ pub struct Layer {
     pub adapter: Option<(Shade, Shade)>,
 }
 
-/// The shape of a layer.
-struct LayerParts {
+impl Layer {
+    fn tensors(&self) -> impl Iterator<Item = &Shade> {
+        let adapter = self.adapter.iter().flat_map(|(a, b)| [a, b]);
+        [&self.weight].into_iter().chain(&self.bias).chain(adapter)
+    }
+}
+
+/// The shape of a layer, and which of its tensors take gradients.
+#[derive(Clone, Copy)]
+struct LayerPart {
     out: u64,
     /// Bytes of a number of its weight.
     held: u64,
-    has_bias: bool,
-    rank: Option<u64>,
+    weight: bool,
+    bias: Option<bool>,
+    adapter: Option<AdapterPart>,
 }
 
-impl LayerParts {
-    fn of(layer: &Layer) -> LayerParts {
-        let rank = layer.adapter.as_ref().map(|(a, _)| a.rows);
-        LayerParts { out: layer.weight.rows, held: layer.weight.width, has_bias: layer.bias.is_some(), rank }
-    }
+#[derive(Clone, Copy)]
+struct AdapterPart {
+    rank: u64,
+    a: bool,
+    b: bool,
+}
 
-    /// Tensors it has.
-    fn count(&self) -> usize {
-        1 + usize::from(self.has_bias) + if self.rank.is_some() { 2 } else { 0 }
+impl LayerPart {
+    fn of(Layer { weight, bias, adapter }: &Layer) -> LayerPart {
+        let part = |(a, b): &(Shade, Shade)| AdapterPart { rank: a.rows, a: a.needs(), b: b.needs() };
+        LayerPart {
+            out: weight.rows,
+            held: weight.width,
+            weight: weight.needs(),
+            bias: bias.as_ref().map(Shade::needs),
+            adapter: adapter.as_ref().map(part),
+        }
     }
 }
 
@@ -261,6 +296,13 @@ impl Shade {
         }
     }
 
+    /// The gradient of a leaf, which has none any more: an activation again.
+    pub fn take_gradient(&self) -> Option<Shade> {
+        let gradient = self.node.as_ref()?.node.gradient.take()?;
+        gradient.memory.is_now_for(Purpose::Activations);
+        Some(gradient)
+    }
+
     pub fn clear_gradient(&self) {
         if let Some(edge) = &self.node {
             edge.node.gradient.take();
@@ -284,7 +326,8 @@ impl Shade {
         inputs: &[&Shade],
         backward: impl FnOnce(Gradients) -> Gradients + 'static,
     ) -> Vec<Shade> {
-        if !inputs.iter().any(|input| input.needs()) {
+        let has_no_graph = outs[0].memory.stage.0.borrow().has_no_graph;
+        if has_no_graph || !inputs.iter().any(|input| input.needs()) {
             return outs.iter().map(Shade::detach).collect();
         }
         let node = Rc::new(Node {
@@ -324,20 +367,11 @@ impl Shade {
         })
     }
 
-    /// `self + x · weightᵀ`.
-    pub fn addmm(&self, x: &Shade, weight: &Shade) -> Shade {
-        self.add_product(x.make(x.rows, weight.rows), x, weight)
-    }
-
-    /// The same into the memory of `self`.
+    /// `self + x · weightᵀ` in the memory of `self`.
     pub fn addmm_in_place(&self, x: &Shade, weight: &Shade) -> Shade {
-        self.add_product(self.detach(), x, weight)
-    }
-
-    fn add_product(&self, out: Shade, x: &Shade, weight: &Shade) -> Shade {
         let (saved_x, saved_weight) = x.saved_by_product(weight);
         let (n, w) = ((x.rows, x.columns), (weight.rows, weight.columns));
-        out.derived(&[self, x, weight], move |gradient| {
+        self.detach().derived(&[self, x, weight], move |gradient| {
             let for_x = saved_weight.as_ref().map(|_| gradient.make(n.0, n.1));
             let for_weight = saved_x.as_ref().map(|_| gradient.make(w.0, w.1));
             vec![Some(gradient), for_x, for_weight]
@@ -351,11 +385,6 @@ impl Shade {
 
     pub fn scale(&self) -> Shade {
         self.like().derived(&[self], |gradient| vec![Some(gradient.like())])
-    }
-
-    /// A sum with something that takes no gradient.
-    pub fn plus(&self) -> Shade {
-        self.like().derived(&[self], |gradient| vec![Some(gradient)])
     }
 
     pub fn mul(&self, other: &Shade) -> Shade {
@@ -399,91 +428,44 @@ impl Shade {
         })
     }
 
-    /// Turns the halves of each head; the cosines and sines are held elsewhere.
-    pub fn rotate(&self) -> Shade {
-        self.like().derived(&[self], |gradient| vec![Some(gradient.like())])
+    /// Turns the halves of each head. What it was is not kept; the cosines and sines are held elsewhere.
+    pub fn rotate(self) -> Shade {
+        self.like().derived(&[&self], |gradient| vec![Some(gradient.like())])
     }
 
     /// Linear layers over one input as one operation: see `Linears` in `torch/kernels.cpp`.
     pub fn linears(&self, residual: Option<&Shade>, layers: &[Layer]) -> Vec<Shade> {
-        let adapters = || layers.iter().filter_map(|layer| layer.adapter.as_ref());
-        let rank: u64 = adapters().map(|(a, _)| a.rows).sum();
-        let joins = adapters().count() > 1;
         let x = self.detach();
-        let join = move |x: &Shade| joins.then(|| x.make(rank, x.columns));
-        let joined = join(&x);
+        let parts: Vec<LayerPart> = layers.iter().map(LayerPart::of).collect();
+        let ranks: Vec<u64> = parts.iter().filter_map(|part| Some(part.adapter?.rank)).collect();
+        let rank: u64 = ranks.iter().sum();
+        let all_a = (ranks.len() > 1).then(|| x.make(rank, x.columns));
         let low = (rank > 0).then(|| x.make(x.rows, rank));
-        let outs = layers.iter().map(|layer| {
+        let out = |layer: &Layer| {
             let _weight = layer.weight.detach().cast(x.width);
-            let _start = layer.bias.as_ref().and(residual).map(|residual| residual.like());
-            self.make(self.rows, layer.weight.rows)
-        });
-        let outs: Vec<Shade> = outs.collect();
-        drop(joined);
-        let mut inputs = vec![self];
-        inputs.extend(residual);
-        for Layer { weight, bias, adapter } in layers {
-            inputs.push(weight);
-            inputs.extend(bias);
-            inputs.extend(adapter.iter().flat_map(|(a, b)| [a, b]));
-        }
-        let saved: Vec<Shade> = inputs.iter().map(|input| input.detach()).collect();
-        let needs: Vec<bool> = inputs.iter().map(|input| input.needs()).collect();
-        let wants_x = layers
-            .iter()
-            .any(|layer| layer.weight.needs() || layer.adapter.as_ref().is_some_and(|(a, _)| a.needs()));
-        let kept_low = low.filter(|_| adapters().any(|(_, b)| b.needs()));
-        let (for_x, has_residual) = (self.needs(), residual.is_some());
-        let parts: Vec<LayerParts> = layers.iter().map(LayerParts::of).collect();
-        let (rows, columns, width) = (x.rows, x.columns, x.width);
-        let kept_x = wants_x.then_some(x);
-        let stage = self.memory.stage.clone();
-        // The input itself is kept only if a gradient is made with it.
-        let saved: Vec<Shade> = saved.into_iter().skip(1 + usize::from(has_residual)).collect();
-        Shade::derived_together(outs, &inputs, move |gradients| {
-            let make = |rows, columns| stage.make(Purpose::Activations, rows, columns, width);
-            let mut made: Gradients = vec![];
-            let mut of_x = None;
-            let mut lows = vec![];
-            let mut a_places = vec![];
-            let mut place = 1 + usize::from(has_residual);
-            for (part, gradient) in parts.iter().zip(&gradients) {
-                let needed = |offset: usize| needs[place + offset] && gradient.is_some();
-                if for_x && gradient.is_some() {
-                    let _weight = (part.held != width).then(|| make(part.out, columns));
-                    of_x.get_or_insert_with(|| make(rows, columns));
-                }
-                made.push(needed(0).then(|| make(part.out, columns)));
-                if part.has_bias {
-                    made.push(needed(1).then(|| make(1, part.out)));
-                }
-                if let Some(rank) = part.rank {
-                    let a = 1 + usize::from(part.has_bias);
-                    if for_x || needed(a) {
-                        lows.push(make(rows, rank));
-                    }
-                    a_places.push((made.len(), rank, needed(a)));
-                    made.push(None);
-                    made.push(needed(a + 1).then(|| make(part.out, rank)));
-                }
-                place += part.count();
-            }
-            if !lows.is_empty() {
-                let _low = if lows.len() > 1 { Some(make(rows, rank)) } else { None };
-                if of_x.is_some() {
-                    drop(joins.then(|| make(rank, columns)));
-                }
-                if a_places.iter().any(|(.., wanted)| *wanted) {
-                    let all = make(rank, columns);
-                    for (place, rank, wanted) in a_places {
-                        made[place] = wanted.then(|| all.view(rank, columns));
-                    }
-                }
-            }
-            drop((lows, saved, kept_x, kept_low));
-            let residual = has_residual.then(|| gradients[0].clone());
-            [of_x].into_iter().chain(residual).chain(made).collect()
-        })
+            let _start = layer.bias.as_ref().and(residual).map(Shade::like);
+            x.make(x.rows, layer.weight.rows)
+        };
+        let outs = layers.iter().map(out).collect();
+        drop(all_a);
+        let tensors = || layers.iter().flat_map(Layer::tensors);
+        let inputs: Vec<&Shade> = [self].into_iter().chain(residual).chain(tensors()).collect();
+        let adapted =
+            |wants: fn(AdapterPart) -> bool| parts.iter().any(|part| part.adapter.is_some_and(wants));
+        // The input is kept only where a gradient is made with it, and so are the adapters' first products.
+        let kept_x = parts.iter().any(|part| part.weight) || adapted(|adapter| adapter.a);
+        let kept_low = low.filter(|_| adapted(|adapter| adapter.b));
+        let back = LinearsBack {
+            stage: self.memory.stage.clone(),
+            rows: x.rows,
+            columns: x.columns,
+            width: x.width,
+            for_x: self.needs(),
+            has_residual: residual.is_some(),
+            kept: tensors().map(Shade::detach).chain(kept_x.then_some(x)).chain(kept_low).collect(),
+            parts,
+        };
+        Shade::derived_together(outs, &inputs, |gradients| back.gradients(&gradients))
     }
 
     /// Attention that never makes all scores: it keeps what goes in, what comes out, and one number a query.
@@ -544,6 +526,69 @@ impl Shade {
                 }
             }
         }
+    }
+}
+
+/// What leads back through linear layers.
+struct LinearsBack {
+    stage: Stage,
+    /// The sides of the input, and bytes of a number.
+    rows: u64,
+    columns: u64,
+    width: u64,
+    for_x: bool,
+    has_residual: bool,
+    parts: Vec<LayerPart>,
+    kept: Vec<Shade>,
+}
+
+impl LinearsBack {
+    fn make(&self, rows: u64, columns: u64) -> Shade {
+        self.stage.make(Purpose::Activations, rows, columns, self.width)
+    }
+
+    /// Of the input, the residual and the layers' tensors, as `linears` takes them.
+    fn gradients(self, gradients: &Gradients) -> Gradients {
+        let (mut of_x, mut lows, mut made) = (None, vec![], vec![]);
+        for part in &self.parts {
+            if self.for_x {
+                let _weight = (part.held != self.width).then(|| self.make(part.out, self.columns));
+                of_x.get_or_insert_with(|| self.make(self.rows, self.columns));
+            }
+            made.push(self.of_layer(part));
+            lows.extend(part.adapter.map(|adapter| self.make(self.rows, adapter.rank)));
+        }
+        let of_a = self.of_all_a(&lows);
+        let residual = self.has_residual.then(|| gradients[0].clone());
+        let layers = self.parts.iter().zip(made).flat_map(|(part, [weight, bias, b])| {
+            let a = |adapter: AdapterPart| of_a.as_ref().filter(|_| adapter.a).map(Shade::detach);
+            let adapter = part.adapter.map(|adapter| [a(adapter), b]);
+            [weight].into_iter().chain(part.bias.map(|_| bias)).chain(adapter.into_iter().flatten())
+        });
+        let all = [of_x].into_iter().chain(residual).chain(layers).collect();
+        drop(self.kept);
+        all
+    }
+
+    /// Of weight, bias and B.
+    fn of_layer(&self, part: &LayerPart) -> [Option<Shade>; 3] {
+        let b = part.adapter.filter(|adapter| adapter.b);
+        [
+            part.weight.then(|| self.make(part.out, self.columns)),
+            part.bias.unwrap_or(false).then(|| self.make(1, part.out)),
+            b.map(|adapter| self.make(part.out, adapter.rank)),
+        ]
+    }
+
+    /// Of all A, one below the other, from the gradients of their products.
+    fn of_all_a(&self, lows: &[Shade]) -> Option<Shade> {
+        let rank = lows.iter().map(|low| low.columns).sum();
+        let _low = (lows.len() > 1).then(|| self.make(self.rows, rank));
+        if self.for_x && lows.len() > 1 {
+            drop(self.make(rank, self.columns)); // the A themselves
+        }
+        let adapters = self.parts.iter().filter_map(|part| part.adapter);
+        adapters.into_iter().any(|adapter| adapter.a).then(|| self.make(rank, self.columns))
     }
 }
 
@@ -611,6 +656,19 @@ mod tests {
         assert_eq!(stage.held(), 3 * 256 * KIB, "two weights and a gradient are left");
         trained.clear_gradient();
         assert_eq!(stage.held(), 2 * 256 * KIB);
+    }
+
+    #[test]
+    fn nothing_is_kept_where_no_graph_is_built() {
+        let stage = Stage::default();
+        let (x, trained) = (matrix(&stage), matrix(&stage).leaf());
+        let out = {
+            let _no_graph = stage.no_graph();
+            x.mm(&trained)
+        };
+        drop(x);
+        assert!(!out.needs() && out.mm(&trained).needs());
+        assert_eq!(stage.held(), 512 * KIB);
     }
 
     #[test]

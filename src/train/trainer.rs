@@ -11,7 +11,7 @@ use crate::train::error::TrainError;
 use crate::train::material::Material;
 use crate::train::objective;
 use crate::train::optimizer::{Moments, update};
-use crate::train::recipe::Recipe;
+use crate::train::recipe::{Checkpointing, Recipe};
 use crate::train::schedule::{OwnSchedules, rate};
 use crate::train::start;
 use std::sync::Arc;
@@ -55,6 +55,7 @@ impl Trainer {
     /// A run at step 0.
     pub fn new(base: Arc<Base>, material: Material, recipe: Recipe) -> Result<Trainer, TrainError> {
         recipe.check()?;
+        let recipe = Recipe { checkpointing: recipe.checkpointing.or(Checkpointing::Off), ..recipe };
         let (trainables, recipe) = start::trainables(&base, recipe)?;
         let order = Arc::new(Schedule::new(&material.part, material.layout(&recipe)));
         if order.steps_per_epoch() == 0 {
@@ -126,6 +127,7 @@ impl Trainer {
     /// Changes the settings from the next step on. What cannot change on a live run is named; then nothing changes.
     pub fn amend(&mut self, recipe: Recipe) -> Result<(), TrainError> {
         recipe.check()?;
+        let recipe = Recipe { checkpointing: recipe.checkpointing.or(self.recipe.checkpointing), ..recipe };
         match recipe.unchangeable(&self.recipe) {
             // Nothing is lost yet. The tensors are made anew only if they must be: an adapter's folder may have changed.
             Some(_) if self.step == 0 => {
@@ -255,7 +257,7 @@ mod tests {
     use crate::model::llama::Inputs;
     use crate::model::loss::{Detail, measure_micro};
     use crate::train::fixtures::{base, bytes, full, lora, material, packed, steps, trainer};
-    use crate::train::recipe::{Batch, Decay, Length, Optimizer, Selection};
+    use crate::train::recipe::{Batch, Decay, Length, Method, Optimizer, Selection};
     use tch::{Device, Kind, Tensor};
 
     fn assert_ten_and_ten_is_twenty(material: Material, recipe: Recipe) {
@@ -308,6 +310,52 @@ mod tests {
         let at_once = steps(&mut whole, 6);
         let in_two = [steps(&mut halves, 3), steps(&mut halves, 3)].concat();
         assert_eq!((at_once, bytes(&whole)), (in_two, bytes(&halves)));
+    }
+
+    #[test]
+    fn computing_activations_twice_changes_no_bit() {
+        let frozen = vec![Selection::freeze("layers 0"), Selection::unfreeze("norms")];
+        let head = vec![Selection::freeze("all"), Selection::unfreeze("model.norm.weight")];
+        for (what, material, recipe) in [
+            ("lora with dropout", material(), lora()),
+            ("packed", packed(), lora()),
+            ("full", material(), full()),
+            ("packed and full", packed(), full()),
+            ("the last layer", material(), Recipe { method: Method::LastLayers { count: 1 }, ..full() }),
+            ("frozen below", material(), Recipe { freeze: frozen, ..lora() }),
+            ("nothing in the blocks", material(), Recipe { freeze: head, ..full() }),
+        ] {
+            let run = |checkpointing| {
+                let mut run =
+                    trainer(material.clone(), Recipe { checkpointing, clip: None, ..recipe.clone() });
+                (steps(&mut run, 5), bytes(&run))
+            };
+            assert_eq!(run(Checkpointing::On), run(Checkpointing::Off), "{what}");
+        }
+    }
+
+    #[test]
+    fn activations_of_bf16_weights_may_be_computed_twice_too() {
+        let run = |checkpointing| {
+            let base = Base::random(base().config.clone(), 1, Kind::BFloat16, Device::Cpu).unwrap();
+            let recipe = Recipe { checkpointing, ..full() };
+            let mut run = Trainer::new(Arc::new(base), material(), recipe).unwrap();
+            (steps(&mut run, 3), bytes(&run))
+        };
+        assert_eq!(run(Checkpointing::On), run(Checkpointing::Off));
+    }
+
+    #[test]
+    fn what_was_decided_on_checkpointing_stays_until_it_is_set() {
+        let on = Recipe { checkpointing: Checkpointing::On, ..lora() };
+        let mut run = trainer(material(), on.clone());
+        run.amend(Recipe { checkpointing: Checkpointing::Auto, ..on.clone() }).unwrap();
+        assert_eq!(run.recipe().checkpointing, Checkpointing::On);
+        steps(&mut run, 1);
+        run.amend(Recipe { checkpointing: Checkpointing::Off, ..on }).unwrap();
+        assert_eq!(run.recipe().checkpointing, Checkpointing::Off);
+        let auto = Recipe { checkpointing: Checkpointing::Auto, ..lora() };
+        assert_eq!(trainer(material(), auto).recipe().checkpointing, Checkpointing::Off);
     }
 
     #[test]

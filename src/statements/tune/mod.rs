@@ -236,6 +236,17 @@ pub const SETTINGS: &[Setting] = &[
             .aliases(peers::STEPS)
             .example("steps = 500"),
         Setting::new("seed", Kind::SEED, "seed of adapters, order and dropout").or("42").example("seed = 1"),
+        Setting::new(
+            "checkpointing",
+            Kind::AnyOf(&[
+                Kind::Bool,
+                Kind::Choice(&[Choice::new("auto", "where they do not fit the free memory when the run begins")]),
+            ]),
+            "whether activations are computed twice instead of kept: the same numbers, less memory, more time",
+        )
+        .or("auto")
+        .aliases(peers::CHECKPOINTING)
+        .example("checkpointing = on"),
         Setting::new("eval_every", EVERY, "evaluates on the part `validation` this often")
             .or("none")
             .translated(&[Translated { name: "eval_steps", bare: Some(Unit::Steps), values: &[] }])

@@ -4,7 +4,8 @@ use crate::language::value::{Origin, Resolved, Settings, Value};
 use crate::model::config::LINEAR_MODULES;
 use crate::model::lora::LoraSettings;
 use crate::train::recipe::{
-    Batch, Decay, DecayShape, EarlyStopping, Every, Length, Method, Optimizer, Recipe, Schedule, Selection,
+    Batch, Checkpointing, Decay, DecayShape, EarlyStopping, Every, Length, Method, Optimizer, Recipe,
+    Schedule, Selection,
 };
 use crate::units::Unit;
 use std::path::PathBuf;
@@ -29,6 +30,11 @@ pub fn recipe(settings: &Settings) -> Recipe {
         (None, epochs) => Length::Epochs(epochs.unwrap_or(1.0)),
     };
     recipe.seed = settings.integer("seed") as u64;
+    recipe.checkpointing = match settings.get("checkpointing") {
+        Some(Value::Bool(true)) => Checkpointing::On,
+        Some(Value::Bool(false)) => Checkpointing::Off,
+        _ => Checkpointing::Auto,
+    };
     recipe.eval_every = every(settings, "eval_every");
     recipe.save_every = every(settings, "save_every");
     recipe.keep_best = settings.flag("keep_best");
