@@ -3,7 +3,7 @@
 
     python3 tests/bench/sweep.py [--axis length batch rank] [--steps 3] [--peer PYTHON] [--plot tests/bench/sweep.svg]
 
-Lengths 128 to 2048 at one row, batches of 1 to 32 rows at 128 tokens, ranks 4 to 256 at 4 x 128; LoRA r 8 on all linears
+Lengths 128 to 2048 at one row, batches of 1 to 32 rows at 128 tokens, ranks 4 to 192 (as wide as k_proj) at 4 x 128; LoRA r 8 on all linears
 where the rank stands still; the median of the steps after the first. With --peer transformers + PEFT runs each point too,
 in the same run. Prints a table, then one JSON object a line; --plot needs a Python with matplotlib.
 """
@@ -19,7 +19,7 @@ from common import machine, print_lines, print_table, run_ltune, run_python, sav
 AXES = {
     "length": [(1, length, 8) for length in [128, 256, 512, 1024, 2048]],
     "batch": [(batch, 128, 8) for batch in [1, 2, 4, 8, 16, 32]],
-    "rank": [(4, 128, rank) for rank in [4, 8, 16, 32, 64, 128, 256]],
+    "rank": [(4, 128, rank) for rank in [4, 8, 16, 32, 64, 128, 192]],
 }
 
 SCRIPT = """
@@ -55,6 +55,7 @@ print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1
 
 def point(steps, peak, batch, length, **named):
     seconds = statistics.median(step["seconds"] for step in steps[1:])
+    print(f"{named['name']}: {batch} x {length}, rank {named['rank']}: {batch * length / seconds:.0f} tokens/s", file=sys.stderr)
     return {**named, "batch": batch, "length": length, "tokens_a_second": batch * length / seconds, "peak_bytes": peak}
 
 
