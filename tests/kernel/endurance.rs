@@ -120,15 +120,18 @@ fn messages_that_are_none_are_passed_over() {
 #[test]
 fn ten_restarts_leave_nothing_behind() {
     let mut kernel = Kernel::start();
-    let mut processes = vec![];
+    let (mut processes, mut resident) = (vec![], vec![]);
     for _ in 0..10 {
         kernel.run("model m { init = random { preset = tiny } }\ndata r { from = random; rows = 8; length = 8 tokens }
 tune a { model = m; data = r }\nstep a");
         processes.push(kernel.child.id());
+        resident.push(resident_of(kernel.child.id()));
         // The same ports each time, as a notebook does.
         kernel = kernel.restart();
         assert_eq!(kernel.run("a_name + 1").reply.status, ReplyStatus::Error, "the session is a new one");
     }
+    // Memory of a process that has ended is the system's again; the next one must not begin with more.
+    assert!(resident[9] < resident[0] + resident[0] / 10, "{resident:?} kB");
     for process in processes {
         assert!(!Path::new(&format!("/proc/{process}")).exists(), "process {process} is gone");
     }
@@ -139,6 +142,13 @@ tune a { model = m; data = r }\nstep a");
     for port in [connection.shell_port, connection.iopub_port, connection.control_port, connection.hb_port] {
         TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
     }
+}
+
+/// Memory of a process in kB.
+fn resident_of(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// The processes that the process has begun and that still run.
