@@ -1,11 +1,12 @@
 //! Compiles the C++ shim of `src/torch` with the headers torch-sys uses, and tells the linker where libtorch lies.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=src/build.rs");
-    for file in ["shim.cpp", "shim.h", "kernels.cpp", "guarded.h"] {
+    let half = ["cuda/half.cpp", "cuda/half.h", "cuda/launches.h"];
+    for file in ["shim.cpp", "shim.h", "kernels.cpp", "guarded.h"].into_iter().chain(half) {
         println!("cargo:rerun-if-changed=src/torch/{file}");
     }
 
@@ -33,10 +34,52 @@ fn main() {
         println!("cargo:rustc-link-lib=gomp");
     }
 
+    build_cuda_half(&library);
+
     // Binary, tests and examples find libtorch without any environment variable. Links are not resolved: what
     // `.libtorch/torch` points to may change without a new build.
     let library = std::path::absolute(&library).unwrap_or(library);
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", library.display());
     println!("cargo:rustc-env=LTUNE_LIBTORCH={}", library.display());
     println!("cargo:libtorch_lib={}", library.display());
+}
+
+/// The CUDA half is a library of its own, which the binary carries and opens at run time: what it stands on is not linked.
+/// No GPU and no nvcc are needed, only headers; without them the file is empty, and asking for CUDA says so.
+fn build_cuda_half(library: &Path) {
+    let made = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names it")).join("libltune_cuda.so");
+    std::fs::write(&made, []).expect("cargo's folder can be written");
+    let own =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names it")).join(".libtorch/cuda");
+    let folders = [library.join("../../nvidia/cu13/include"), own.join("nvidia/cu13/include")];
+    let headers: Option<Vec<PathBuf>> = ["cuda_runtime_api.h", "cuda.h", "crt/host_defines.h"]
+        .map(|header| folders.iter().find(|folder| folder.join(header).exists()).cloned())
+        .into_iter()
+        .collect();
+    let Some(headers) =
+        headers.filter(|_| env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux"))
+    else {
+        return;
+    };
+    let include = library.join("../include");
+    let mut command = cc::Build::new()
+        .cpp(true)
+        .std("c++20")
+        .pic(true)
+        .warnings(false)
+        .opt_level(2)
+        .get_compiler()
+        .to_command();
+    command.args(["-shared", "-fvisibility=hidden", "-s", "-w", "-D_GLIBCXX_USE_CXX11_ABI=1"]);
+    command.arg("-I").arg(&include).arg("-I").arg(include.join("torch/csrc/api/include"));
+    for folder in headers {
+        command.arg("-isystem").arg(folder);
+    }
+    command.arg("src/torch/cuda/half.cpp").arg("-o").arg(&made);
+    if !command.status().is_ok_and(|status| status.success()) {
+        println!(
+            "cargo:warning=the CUDA half does not compile with the headers that are here; ltune is built without it"
+        );
+        std::fs::write(&made, []).expect("cargo's folder can be written");
+    }
 }

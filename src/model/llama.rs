@@ -1,7 +1,7 @@
 //! The forward pass of a Llama: a base, and what a run lays over it.
 
 use crate::model::ModelError;
-use crate::model::attention::Attention;
+use crate::model::attention::{Attention, Starts};
 use crate::model::base::Base;
 use crate::model::cache::KvCache;
 use crate::model::config::module_name;
@@ -10,7 +10,8 @@ use crate::model::operations;
 use crate::model::rope::Rotation;
 use crate::model::trainables::Trainables;
 use crate::torch::kernels::Linear;
-use crate::torch::random;
+use crate::torch::{device, random};
+use std::borrow::Cow;
 use tch::Tensor;
 
 /// A model as it computes: frozen weights with a run's tensors and adapters over them.
@@ -29,7 +30,12 @@ pub struct Inputs {
     pub documents: Vec<Vec<usize>>,
     /// Positions of each row that are not padding.
     pub attended: Vec<usize>,
+    /// Where the documents begin, for attention in one call.
+    starts: Option<Starts>,
 }
+
+/// On a GPU rows are padded to a multiple of so many positions: each length that is new to it costs a plan.
+const BUCKET: usize = 64;
 
 /// Seeds the dropout of one micro-batch: derived from (run seed, step, micro-batch). Modules derive theirs from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +54,38 @@ impl Inputs {
         if let Some(&id) = ids.iter().find(|id| !(0..vocabulary).contains(*id)) {
             return Err(ModelError::TokenOutside { id, vocabulary });
         }
-        let input_ids = Tensor::f_from_slice(ids)?.f_view([rows as i64, (ids.len() / rows.max(1)) as i64])?;
         let packed = documents.iter().any(|row| row.len() > 1);
         let documents = if packed { whole(documents, &attended) } else { vec![] };
-        Ok(Inputs { input_ids: input_ids.f_to_device(base.device)?, documents, attended })
+        let length = ids.len() / rows.max(1);
+        let multiple = if base.device.is_cuda() && !packed { BUCKET } else { 1 };
+        let (ids, length) = padded(ids, length, multiple);
+        let input_ids = Tensor::f_from_slice(&ids)?.f_view([rows as i64, length as i64])?;
+        let starts = Starts::of(&documents, length, base.device)?;
+        Ok(Inputs { input_ids: device::put(&input_ids, base.device)?, documents, attended, starts })
+    }
+
+    /// What attention goes by.
+    fn attention(&self) -> Attention<'_> {
+        if self.documents.is_empty() {
+            return Attention::Rows;
+        }
+        Attention::Documents { lengths: &self.documents, starts: self.starts.as_ref() }
     }
 
     /// Positions of one row, padding included.
     pub fn length(&self) -> i64 {
         self.input_ids.size()[1]
     }
+}
+
+/// Rows of `length` positions, each padded with token 0 to a multiple of positions; and how long they are then.
+fn padded(ids: &[i64], length: usize, multiple: usize) -> (Cow<'_, [i64]>, usize) {
+    let long = length.next_multiple_of(multiple);
+    if long == length {
+        return (Cow::Borrowed(ids), length);
+    }
+    let rows = ids.chunks(length.max(1));
+    (rows.flat_map(|row| row.iter().copied().chain(vec![0; long - length])).collect(), long)
 }
 
 /// A row that names no documents is one.
@@ -83,12 +111,12 @@ impl<'a> Course<'a> {
         let shape = (inputs.input_ids.size()[0], length);
         if documents.is_empty() {
             let rotation = Rotation::range(config, 0, length, device);
-            return Course { shape, rotation, attention: Attention::Rows, dropout };
+            return Course { shape, rotation, attention: inputs.attention(), dropout };
         }
         let positions = restarting(documents, length);
         let longest = documents.iter().flatten().max().map_or(1, |longest| *longest as i64);
         let rotation = Rotation::positions(config, &positions, documents.len() as i64, longest, device);
-        Course { shape, rotation, attention: Attention::Documents(documents), dropout }
+        Course { shape, rotation, attention: inputs.attention(), dropout }
     }
 }
 
@@ -139,11 +167,10 @@ impl Policy<'_> {
         Tensor::embedding(&table_vd, &input_ids.reshape([-1]), -1, false, false).to_kind(self.base.compute)
     }
 
-    pub(super) fn block(&self, mut x_nd: Tensor, layer: i64, course: &mut Course) -> Tensor {
+    pub(super) fn block(&self, x_nd: Tensor, layer: i64, course: &mut Course) -> Tensor {
         let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.input_layernorm.weight"));
         let mixed_nd = self.mix(&normed_nd, layer, course);
-        [x_nd] = self.linears(&mixed_nd, layer, ["o_proj"], Some(&x_nd), course.dropout);
-        let normed_nd = self.norm(&x_nd, &format!("model.layers.{layer}.post_attention_layernorm.weight"));
+        let (x_nd, normed_nd) = self.add_and_norm(&mixed_nd, &x_nd, layer, course.dropout);
         let [gate_nf, up_nf] =
             self.linears(&normed_nd, layer, ["gate_proj", "up_proj"], None, course.dropout);
         let gated_nf = operations::swiglu(&gate_nf, &up_nf);
@@ -169,11 +196,33 @@ impl Policy<'_> {
         out_bthk.reshape([b * t, config.num_attention_heads * config.head_dim])
     }
 
+    /// Adds what attention made of a block's input to it; that sum, and its norm. A GPU adds in the norm, which reads the sum
+    /// anyway; the processor within the product.
+    fn add_and_norm(
+        &self,
+        mixed_nd: &Tensor,
+        x_nd: &Tensor,
+        layer: i64,
+        dropout: Option<DropoutSeed>,
+    ) -> (Tensor, Tensor) {
+        let name = format!("model.layers.{layer}.post_attention_layernorm.weight");
+        if x_nd.device().is_cuda() {
+            let [out_nd] = self.linears(mixed_nd, layer, ["o_proj"], None, dropout);
+            let eps = self.base.config.rms_norm_eps;
+            return operations::add_rms_norm(&out_nd, x_nd, self.norm_weight(&name), eps);
+        }
+        let [x_nd] = self.linears(mixed_nd, layer, ["o_proj"], Some(x_nd), dropout);
+        let normed_nd = self.norm(&x_nd, &name);
+        (x_nd, normed_nd)
+    }
+
     fn norm(&self, x_nd: &Tensor, name: &str) -> Tensor {
+        operations::rms_norm(x_nd, self.norm_weight(name), self.base.config.rms_norm_eps)
+    }
+
+    fn norm_weight(&self, name: &str) -> &Tensor {
         let own = self.trainables.and_then(|trainables| trainables.get(name));
-        let weight_d =
-            own.or_else(|| self.base.get(name)).expect("the base holds every tensor of its configuration");
-        operations::rms_norm(x_nd, weight_d, self.base.config.rms_norm_eps)
+        own.or_else(|| self.base.get(name)).expect("the base holds every tensor of its configuration")
     }
 
     /// Linear layers of a block over one input, with their biases and adapters, added to `residual` where there is one.
@@ -276,6 +325,21 @@ mod tests {
         let padded = [short.clone(), vec![0; 4], long].concat();
         let inputs = Inputs::new(&base, &padded, 2, vec![vec![], vec![]], vec![5, 9]).unwrap();
         assert!(close(&policy.hidden(&inputs, None).narrow(0, 0, 1).narrow(1, 0, 5), &alone));
+    }
+
+    #[test]
+    fn rows_are_padded_to_a_bucket_and_labels_keep_their_places() {
+        assert_eq!(padded(&[1, 2, 3, 4, 5, 6], 3, 4), ([1, 2, 3, 0, 4, 5, 6, 0].as_slice().into(), 4));
+        assert_eq!(padded(&[1, 2], 2, 1), ([1, 2].as_slice().into(), 2));
+        let base = fixtures::random(Kind::Float);
+        let policy = fixtures::policy(&base);
+        let (ids, labels) = (ids(10, 1), (1..11).collect::<Vec<i64>>());
+        let loss = |ids: &[i64]| {
+            measure_micro(&policy, &fixtures::inputs(&base, ids, 2), &labels, Detail::PerToken).unwrap()
+        };
+        let (plain, long) = (loss(&ids), loss(&padded(&ids, 5, 8).0));
+        assert!(plain.per_token.iter().zip(&long.per_token).all(|(one, other)| (one - other).abs() < 1e-5));
+        assert_eq!((plain.tokens, long.tokens), (10, 10));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use crate::model::ModelError;
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
 use crate::model::operations;
 use crate::model::recomputed::{Activations, Recomputed};
-use crate::torch::gradient;
-use tch::{Kind, Tensor};
+use crate::torch::{device, gradient};
+use tch::{Device, Kind, Tensor};
 
 /// The label of a position without a target.
 pub const NO_TARGET: i64 = -100;
@@ -26,6 +26,44 @@ pub struct LossSum {
     pub per_token: Vec<f32>,
 }
 
+/// A sum of losses on its way: known at once on the processor; on a GPU it is a number there until it is read.
+#[derive(Debug, Default)]
+pub struct PendingSum {
+    known: f64,
+    pending: Option<Tensor>,
+}
+
+impl PendingSum {
+    /// Adds the losses of some rows, in order.
+    fn add_losses(&mut self, losses_s: &Tensor) -> Result<(), ModelError> {
+        if losses_s.device() == Device::Cpu {
+            self.known += total(&Vec::<f32>::try_from(losses_s)?);
+            return Ok(());
+        }
+        self.add(PendingSum { known: 0.0, pending: Some(losses_s.f_sum(Kind::Double)?) })
+    }
+
+    pub fn add(&mut self, other: PendingSum) -> Result<(), ModelError> {
+        self.known += other.known;
+        self.pending = match (self.pending.take(), other.pending) {
+            (Some(held), Some(more)) => Some(held.f_add(&more)?),
+            (held, more) => held.or(more),
+        };
+        Ok(())
+    }
+
+    /// False where it is known already not to be a number, so that nothing more need be computed.
+    pub fn may_be_finite(&self) -> bool {
+        self.known.is_finite()
+    }
+
+    /// The sum; waits for the device.
+    pub fn read(&self) -> Result<f64, ModelError> {
+        let pending = self.pending.as_ref().map_or(Ok(0.0), |pending| pending.f_double_value(&[]))?;
+        Ok(self.known + pending)
+    }
+}
+
 /// Whether each position's loss is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
@@ -42,7 +80,7 @@ pub fn train_micro(
     scale: f64,
     seed: DropoutSeed,
     activations: Activations,
-) -> Result<LossSum, ModelError> {
+) -> Result<PendingSum, ModelError> {
     match activations {
         Activations::Kept => from_hidden(policy, &policy.hidden(inputs, Some(seed)), labels, scale),
         Activations::Recomputed => {
@@ -60,9 +98,9 @@ fn from_hidden(
     hidden_btd: &Tensor,
     labels: &[i64],
     scale: f64,
-) -> Result<LossSum, ModelError> {
+) -> Result<PendingSum, ModelError> {
     let Some(chosen) = Supervised::choose(policy, hidden_btd, labels)? else {
-        return Ok(LossSum::default());
+        return Ok(PendingSum::default());
     };
     let (sum, gradient_sd) = chosen.gradient(policy, scale)?;
     if let Some(gradient_sd) = gradient_sd {
@@ -122,15 +160,19 @@ impl Supervised {
     ) -> Result<Option<Supervised>, ModelError> {
         let vocabulary = policy.base.config.vocab_size;
         let chosen = labels.iter().enumerate().filter(|(_, label)| **label != NO_TARGET);
+        // Rows may be longer on the device than their labels are.
+        let (rows, long) = (hidden_btd.size()[0], hidden_btd.size()[1]);
+        let length = labels.len() as i64 / rows.max(1);
+        let place = |index: i64| index / length * long + index % length;
         let (positions, targets): (Vec<i64>, Vec<i64>) =
-            chosen.map(|(index, label)| (index as i64, *label)).unzip();
+            chosen.map(|(index, label)| (place(index as i64), *label)).unzip();
         if let Some(&id) = targets.iter().find(|target| !(0..vocabulary).contains(*target)) {
             return Err(ModelError::TokenOutside { id, vocabulary });
         }
         if targets.is_empty() {
             return Ok(None);
         }
-        let on_device = |values: &[i64]| Tensor::f_from_slice(values)?.f_to_device(policy.base.device);
+        let on_device = |values: &[i64]| device::put(&Tensor::f_from_slice(values)?, policy.base.device);
         let hidden_nd = hidden_btd.f_reshape([-1, policy.base.config.hidden_size])?;
         let hidden_sd = hidden_nd.f_index_select(0, &on_device(&positions)?)?;
         Ok(Some(Supervised { hidden_sd, targets_s: on_device(&targets)? }))
@@ -164,20 +206,20 @@ impl Supervised {
 
     /// The loss, and the gradient of `scale · loss` for the hidden states if they take one. The head's own gradient,
     /// if it is trained, is added to its leaf.
-    fn gradient(&self, policy: &Policy, scale: f64) -> Result<(LossSum, Option<Tensor>), ModelError> {
+    fn gradient(&self, policy: &Policy, scale: f64) -> Result<(PendingSum, Option<Tensor>), ModelError> {
         let _no_grad = tch::no_grad_guard();
         let head_name = policy.base.config.head_name();
         let head_vd = policy.head();
         let head_leaf = policy.trainables.and_then(|trainables| trainables.get(head_name));
         let hidden_sd = self.hidden_sd.detach();
         let gradient_sd = if self.hidden_sd.requires_grad() { Some(hidden_sd.f_empty_like()?) } else { None };
-        let mut loss_sum = 0.0;
+        let mut sum = PendingSum::default();
         for (start, length) in self.chunks() {
             let (x_sd, targets_s) =
                 (hidden_sd.narrow(0, start, length), self.targets_s.narrow(0, start, length));
             let logits_sv = x_sd.f_mm(&head_vd.tr())?;
             let (losses, difference_sv) = operations::loss_to_gradient(logits_sv, &targets_s, scale)?;
-            loss_sum += total(&losses);
+            sum.add_losses(&losses)?;
             if let Some(gradient_sd) = &gradient_sd {
                 let _ = difference_sv.f_mm_out(&gradient_sd.narrow(0, start, length), &head_vd)?;
             }
@@ -185,7 +227,7 @@ impl Supervised {
                 add_to_head(leaf, &difference_sv, &x_sd)?;
             }
         }
-        Ok((LossSum { loss_sum, tokens: self.tokens() as usize, ..LossSum::default() }, gradient_sd))
+        Ok((sum, gradient_sd))
     }
 }
 
@@ -208,7 +250,6 @@ mod tests {
     use super::*;
     use crate::model::fixtures;
     use crate::model::trainables::Trainables;
-    use tch::Device;
 
     fn rows() -> (Vec<i64>, Vec<i64>) {
         let ids: Vec<i64> = (0..40).map(|index| (index * index * 7 + 3) % 512).collect();
@@ -226,13 +267,12 @@ mod tests {
         let (ours, plain) = (Trainables::full(&base).unwrap(), Trainables::full(&base).unwrap());
         let policy = Policy { base: &base, trainables: Some(&ours) };
         let sum = train_micro(&policy, &inputs, &labels, 0.25, DropoutSeed(1), Activations::Kept).unwrap();
-        assert_eq!(sum.tokens, labels.iter().filter(|label| **label != NO_TARGET).count());
 
         let policy = Policy { base: &base, trainables: Some(&plain) };
         let logits = policy.logits(&policy.hidden(&inputs, None)).view([-1, 512]);
         let targets = Tensor::from_slice(&labels);
         let loss = logits.cross_entropy_loss(&targets, None::<Tensor>, tch::Reduction::Sum, NO_TARGET, 0.0);
-        assert!((sum.loss_sum - loss.double_value(&[])).abs() < 1e-4);
+        assert!((sum.read().unwrap() - loss.double_value(&[])).abs() < 1e-4);
         (loss * 0.25).backward();
         for (name, tensor) in &ours.tensors {
             let difference = (tensor.grad() - plain.tensors[name].grad()).abs().max().double_value(&[]);
@@ -266,7 +306,8 @@ mod tests {
         let trained = Policy { base: &base, trainables: Some(&trainables) };
         let trained =
             train_micro(&trained, &inputs, &labels, 1.0, DropoutSeed(1), Activations::Kept).unwrap();
-        assert!((measured.loss_sum - trained.loss_sum).abs() < 1e-6);
+        assert_eq!(measured.tokens, labels.iter().filter(|label| **label != NO_TARGET).count());
+        assert!((measured.loss_sum - trained.read().unwrap()).abs() < 1e-6);
         let total: f64 = measured.per_token.iter().map(|loss| f64::from(*loss)).sum();
         assert!((measured.loss_sum - total).abs() < 1e-9 && measured.per_token.len() == measured.tokens);
         let likeliest =
@@ -286,7 +327,7 @@ mod tests {
         let policy = Policy { base: &base, trainables: Some(&trainables) };
         let sum =
             train_micro(&policy, &inputs, &[NO_TARGET; 3], 1.0, DropoutSeed(1), Activations::Kept).unwrap();
-        assert_eq!(sum, LossSum::default());
+        assert_eq!(sum.read().unwrap(), 0.0);
         let error = train_micro(&policy, &inputs, &[600, 1, 1], 1.0, DropoutSeed(1), Activations::Kept)
             .unwrap_err()
             .to_string();

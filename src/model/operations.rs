@@ -1,4 +1,4 @@
-//! The operations a block is made of: kernels of our own on the processor, libtorch's operations elsewhere.
+//! The operations a block is made of: kernels of our own where they serve, libtorch's operations elsewhere.
 //!
 //! Both ways compute the same; the second is the oracle of the first.
 
@@ -12,6 +12,16 @@ pub fn rms_norm(x_nd: &Tensor, weight_d: &Tensor, eps: f64) -> Tensor {
         return kernels::rms_norm(x_nd, weight_d, eps);
     }
     plain::rms_norm(x_nd, weight_d, eps)
+}
+
+/// `x + residual` and its RMSNorm.
+pub fn add_rms_norm(x_nd: &Tensor, residual_nd: &Tensor, weight_d: &Tensor, eps: f64) -> (Tensor, Tensor) {
+    if kernels::serve(x_nd) {
+        return kernels::add_rms_norm(x_nd, residual_nd, weight_d, eps);
+    }
+    let sum_nd = x_nd + residual_nd;
+    let normed_nd = plain::rms_norm(&sum_nd, weight_d, eps);
+    (sum_nd, normed_nd)
 }
 
 /// Turns the two halves of each head. `x` is `[.., t, heads, k]`, cosines and sines `[t, 1, k / 2]` or with the rows before
@@ -33,7 +43,7 @@ pub fn swiglu(gate_nf: &Tensor, up_nf: &Tensor) -> Tensor {
 
 /// The outputs of linear layers over one input, with their adapters; a residual is added to the one layer it is for.
 pub fn linears(x: &Tensor, residual: Option<&Tensor>, layers: &[Linear], scale: f64) -> Vec<Tensor> {
-    if kernels::serve(x) {
+    if kernels::serve_products(x) {
         return kernels::linears(x, residual, layers, scale);
     }
     layers.iter().map(|layer| plain::linear(x, residual, layer, scale)).collect()
@@ -42,18 +52,25 @@ pub fn linears(x: &Tensor, residual: Option<&Tensor>, layers: &[Linear], scale: 
 /// The losses of rows of logits `[s, v]` at their targets, in nats, and how many have the target as their likeliest token.
 pub fn losses(logits_sv: &Tensor, targets_s: &Tensor) -> Result<(Vec<f32>, usize), TorchError> {
     if kernels::serve(logits_sv) {
-        return Ok(kernels::losses(logits_sv, targets_s));
+        let (losses, are_likeliest) = kernels::losses(logits_sv, targets_s);
+        return counted(&losses, &are_likeliest);
     }
     plain::losses(logits_sv, targets_s)
 }
 
+/// Losses and hits, read where numbers are.
+fn counted(losses: &Tensor, are_likeliest: &Tensor) -> Result<(Vec<f32>, usize), TorchError> {
+    let correct = are_likeliest.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+    Ok((Vec::<f32>::try_from(losses)?, correct as usize))
+}
+
 /// The losses of rows of logits at their targets, and the gradient of `scale` times their sum, in the memory and the kind
-/// of the logits where it can be. With p the probabilities and y the targets it is `scale · (p - y)`.
+/// of the logits where it can be; the losses stay on the device. With p the probabilities and y the targets it is `scale · (p - y)`.
 pub fn loss_to_gradient(
     logits_sv: Tensor,
     targets_s: &Tensor,
     scale: f64,
-) -> Result<(Vec<f32>, Tensor), TorchError> {
+) -> Result<(Tensor, Tensor), TorchError> {
     if kernels::serve(&logits_sv) {
         let losses = kernels::loss_to_gradient(&logits_sv, targets_s, scale);
         return Ok((losses, logits_sv));
@@ -91,16 +108,16 @@ mod plain {
     }
 
     pub fn losses(logits_sv: &Tensor, targets_s: &Tensor) -> Result<(Vec<f32>, usize), TorchError> {
-        let likeliest = logits_sv.f_argmax(-1, false)?.f_eq_tensor(targets_s)?.f_sum(Kind::Int64)?;
+        let are_likeliest = logits_sv.f_argmax(-1, false)?.f_eq_tensor(targets_s)?;
         let log_sv = logits_sv.f_log_softmax(-1, Kind::Float)?;
-        Ok((chosen_of(&log_sv, targets_s)?, likeliest.int64_value(&[]) as usize))
+        counted(&chosen_of(&log_sv, targets_s)?, &are_likeliest)
     }
 
     pub fn loss_to_gradient(
         logits_sv: Tensor,
         targets_s: &Tensor,
         scale: f64,
-    ) -> Result<(Vec<f32>, Tensor), TorchError> {
+    ) -> Result<(Tensor, Tensor), TorchError> {
         let mut log_sv = logits_sv.f_log_softmax(-1, Kind::Float)?;
         let kind = logits_sv.kind();
         drop(logits_sv);
@@ -112,9 +129,9 @@ mod plain {
     }
 
     /// The losses of the entries that belong to the targets.
-    fn chosen_of(log_sv: &Tensor, targets_s: &Tensor) -> Result<Vec<f32>, TorchError> {
+    fn chosen_of(log_sv: &Tensor, targets_s: &Tensor) -> Result<Tensor, TorchError> {
         let chosen = log_sv.f_gather(1, &targets_s.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
-        Ok(Vec::<f32>::try_from(chosen.f_neg()?)?)
+        Ok(chosen.f_neg()?)
     }
 }
 
@@ -137,6 +154,7 @@ mod tests {
         let (got, our_hits) = losses(&likely, &targets).unwrap();
         assert_eq!((our_hits, hits), (1, 1));
         let (again, gradient) = loss_to_gradient(likely.copy(), &targets, 0.25).unwrap();
+        let again = Vec::<f32>::try_from(again).unwrap();
         let (_, plain_gradient) = plain::loss_to_gradient(likely, &targets, 0.25).unwrap();
         for ((wanted, got), again) in wanted.iter().zip(&got).zip(&again) {
             assert!((wanted - got).abs() < 1e-5 && got == again, "{wanted} {got} {again}");

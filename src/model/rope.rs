@@ -3,6 +3,7 @@
 use crate::model::ModelError;
 use crate::model::config::Config;
 use crate::model::operations;
+use crate::torch::device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
@@ -171,13 +172,13 @@ impl Rotation {
         device: Device,
     ) -> Rotation {
         let length = positions.len() as i64 / rows;
-        let positions = Tensor::from_slice(positions).to_device(device);
+        let positions = on_device(positions, device);
         Rotation::at(config, &positions, &[rows, length, 1, -1], longest)
     }
 
     fn at(config: &Config, positions: &Tensor, shape: &[i64], length: i64) -> Rotation {
         let frequencies = config.rope_scaling.frequencies(config.rope_theta, config.head_dim, length);
-        let frequencies = Tensor::from_slice(&frequencies).to_device(positions.device());
+        let frequencies = on_device(&frequencies, positions.device());
         let angles = positions.outer(&frequencies).view(shape);
         Rotation { cos: angles.cos(), sin: angles.sin() }
     }
@@ -186,6 +187,12 @@ impl Rotation {
     pub fn apply(&self, x: &Tensor) -> Tensor {
         operations::rotate(x, &self.cos, &self.sin)
     }
+}
+
+fn on_device(values: &[f32], device: Device) -> Tensor {
+    // As tch's plain operations do: who catches the panic finds libtorch's message.
+    let put = device::put(&Tensor::from_slice(values), device);
+    put.map_err(|error| tch::TchError::Torch(error.to_string())).expect("a few numbers fit on a device")
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Session {
             snapshots: snapshot_budget(&tune.settings),
             ..Circumstances::default().in_kind(dtype, device)
         };
-        let room = (device == Device::Cpu).then(|| self.room(tune, circumstances.process)).flatten();
+        let room = self.room(tune, device, circumstances.process);
         let planned = |checkpointing| {
             let recipe = Recipe { checkpointing, ..tune.recipe.clone() };
             let plan = plan(&config, circumstances, &material, &recipe);
@@ -119,10 +119,13 @@ impl Session {
     }
 
     /// What is free, and what this run already holds of what it will take.
-    fn room(&self, tune: &TuneDefinition, process: u64) -> Option<u64> {
-        let free = memory::free()?;
+    fn room(&self, tune: &TuneDefinition, device: Device, process: u64) -> Option<u64> {
+        let free = memory::free_on(device)?;
         let base = self.loaded(&tune.model).map_or(0, |base| base.bytes());
         let own = self.runs.get(&tune.name).map_or(0, |run| run.trainer.bytes());
+        if device != Device::Cpu {
+            return Some(free + base + own + process); // the process itself is not there
+        }
         let tensors = memory::tensors().map_or(0, |(now, _)| now);
         let process = memory::resident().map_or(0, |resident| resident.saturating_sub(tensors).min(process));
         Some(free + base + own + process)

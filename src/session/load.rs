@@ -225,7 +225,7 @@ fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic>
     }
 }
 
-/// On the CPU, weights that do not fit the free memory are refused before they take it.
+/// Weights that do not fit the free memory of their device are refused before they take it.
 fn must_fit(
     model: &ModelDefinition,
     parameters: u64,
@@ -233,9 +233,8 @@ fn must_fit(
     device: tch::Device,
 ) -> Result<(), Diagnostic> {
     let needed = Bytes(parameters.saturating_mul(if dtype == tch::Kind::BFloat16 { 2 } else { 4 }));
-    let Some(free) =
-        memory::available().map(Bytes).filter(|free| device == tch::Device::Cpu && needed > *free)
-    else {
+    let free = if device == tch::Device::Cpu { memory::available() } else { memory::free_on(device) };
+    let Some(free) = free.map(Bytes).filter(|free| needed > *free) else {
         return Ok(());
     };
     let diagnostic = Diagnostic::error(

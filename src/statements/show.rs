@@ -207,6 +207,12 @@ fn live(name: &str, session: &Session) -> Option<Table> {
             Bytes(run.trainer.bytes())
         ),
     );
+    if let tch::Device::Cuda(index) = run.trainer.base().device
+        && let Ok(memory) = crate::torch::cuda::memory(index)
+    {
+        let [now, most, held] = [memory.allocated, memory.most_allocated, memory.reserved].map(Bytes);
+        row("memory", format!("{now} in tensors of cuda:{index}, {most} at the most; {held} held"));
+    }
     if let Some(folder) = &run.folder {
         row("folder", folder.path.display().to_string());
     }

@@ -1,19 +1,20 @@
 //! Devices: the word of a script becomes a device; CUDA's library is opened only when it is asked for.
 
-use crate::torch::{TorchError, memory, processor};
+use crate::torch::library::{Library, libtorch_folder};
+use crate::torch::{TorchError, cuda, memory, processor, shim};
 use crate::units::Bytes;
 use std::path::Path;
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Tensor};
 
 /// The device of `auto`, `cpu`, `cuda`, `cuda:1`. `auto` is the first CUDA device that works, else the CPU.
 pub fn resolve(text: &str) -> Result<Device, TorchError> {
     match text {
         "cpu" => Ok(Device::Cpu),
-        "auto" => Ok(cuda(0).unwrap_or(Device::Cpu)),
-        "cuda" => cuda(0),
+        "auto" => Ok(usable_cuda(0).unwrap_or(Device::Cpu)),
+        "cuda" => usable_cuda(0),
         _ => {
             let index = text.strip_prefix("cuda:").and_then(|index| index.parse().ok());
-            cuda(index.ok_or_else(|| TorchError::UnknownDevice(text.to_string()))?)
+            usable_cuda(index.ok_or_else(|| TorchError::UnknownDevice(text.to_string()))?)
         }
     }
 }
@@ -34,13 +35,25 @@ pub fn describe(device: Device) -> String {
             let (threads, capability) = (tch::get_num_threads(), processor::capability());
             format!("cpu: {threads} threads, {capability}{free}")
         }
+        Device::Cuda(index) => cuda::line(index).unwrap_or_else(|error| error.to_string()),
         device => name(device),
+    }
+}
+
+/// Brings a tensor of the host to a device. To a GPU through pinned memory, so that nobody waits for the copy: what is
+/// asked of the GPU later comes after it.
+pub fn put(tensor: &Tensor, device: Device) -> Result<Tensor, TorchError> {
+    match device {
+        Device::Cuda(_) => {
+            Ok(tensor.f_pin_memory(device)?.f_internal_to_copy((tensor.kind(), device), true)?)
+        }
+        _ => Ok(tensor.f_to_device(device)?),
     }
 }
 
 /// Why there is no CUDA device, for people.
 pub fn why_no_cuda() -> String {
-    match cuda(0) {
+    match usable_cuda(0) {
         Ok(_) => "usable".to_string(),
         Err(error) => error.to_string(),
     }
@@ -54,7 +67,7 @@ pub fn cuda_devices() -> usize {
     Cuda::device_count().max(0) as usize
 }
 
-fn cuda(index: usize) -> Result<Device, TorchError> {
+fn usable_cuda(index: usize) -> Result<Device, TorchError> {
     open_cuda()?;
     if !Cuda::is_available() {
         return Err(TorchError::NoCuda("libtorch finds a driver but no usable device".to_string()));
@@ -63,38 +76,24 @@ fn cuda(index: usize) -> Result<Device, TorchError> {
     if index >= found {
         return Err(TorchError::NoSuchCuda { wanted: index, found });
     }
+    // Without the kernels libtorch's own operations serve; `doctor` says why they are not there.
+    let _ = cuda::load_kernels(index);
     Ok(Device::Cuda(index))
 }
 
-/// Opens `libtorch_cuda` for the whole process. Must come before libtorch is first asked about CUDA, since it
+/// Opens `libtorch_cuda` and our half beside it for the whole process. Must come before libtorch is first asked about CUDA, since it
 /// remembers the answer; so nothing else in ltune asks.
 fn open_cuda() -> Result<(), TorchError> {
     if !["/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg"].iter().any(|path| Path::new(path).exists()) {
         return Err(TorchError::NoCuda("no NVIDIA driver is loaded".to_string()));
     }
-    let flags = libc::RTLD_NOW | libc::RTLD_GLOBAL;
-    // SAFETY: dlopen of a library of the same libtorch; opening it again only counts.
-    if unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), flags) }.is_null() {
-        let beside = format!("{}/libtorch_cuda.so", env!("LTUNE_LIBTORCH"));
-        let beside =
-            std::ffi::CString::new(beside).map_err(|_| TorchError::NoCuda("its path is odd".to_string()))?;
-        // SAFETY: as above.
-        if unsafe { libc::dlopen(beside.as_ptr(), flags) }.is_null() {
-            return Err(TorchError::NoCuda(format!("libtorch_cuda.so does not open ({})", last_dlerror())));
-        }
-    }
-    Ok(())
-}
-
-fn last_dlerror() -> String {
-    // SAFETY: dlerror returns null or a C string that lives until the next call on this thread.
-    unsafe {
-        let text = libc::dlerror();
-        if text.is_null() {
-            return "no reason given".to_string();
-        }
-        std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()
-    }
+    // SAFETY: sets values of libtorch's own, before it first asks CUDA anything.
+    unsafe { shim::checked(shim::ltune_ready_for_cuda())? };
+    let beside = libtorch_folder().join("libtorch_cuda.so");
+    Library::open(Path::new("libtorch_cuda.so"))
+        .or_else(|_| Library::open(&beside))
+        .map_err(|why| TorchError::NoCuda(format!("libtorch_cuda.so does not open ({why})")))?;
+    cuda::open()
 }
 
 #[cfg(test)]

@@ -2,11 +2,15 @@
 //
 // A row is computed by one thread from its first element to its last, so the bits do not depend on how many threads there
 // are. Rows are fp32; those of bf16 tensors are widened on their way in and rounded on their way out.
+//
+// Tensors on a GPU take the same nodes; their rows are those of kernels/cuda, which the CUDA half launches.
 #include "shim.h"
 
+#include "cuda/half.h"
 #include "guarded.h"
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <torch/csrc/autograd/custom_function.h>
@@ -208,26 +212,89 @@ void for_rows(int64_t rows, int64_t width, int64_t spaces, Work&& work) {
 int64_t last_size(const at::Tensor& tensor) { return tensor.size(-1); }
 int64_t row_count(const at::Tensor& tensor) { return tensor.numel() / std::max<int64_t>(1, tensor.size(-1)); }
 
+// ---- the CUDA half ------------------------------------------------------------------------------------------------
+
+std::atomic<const CudaHalf*> opened{nullptr};
+thread_local const CudaHalf* imitated = nullptr;
+
+// The half that computes with this tensor; null for those of the CPU.
+const CudaHalf* half_for(const at::Tensor& x) {
+  if (imitated) return imitated->serves(x) ? imitated : nullptr;
+  if (x.is_cpu()) return nullptr;
+  const auto* half = opened.load(std::memory_order_acquire);
+  TORCH_CHECK(half && half->serves(x), "no kernels are loaded for ", x.device());
+  return half;
+}
+
+at::Tensor floats_beside(const at::Tensor& x, at::IntArrayRef shape) { return at::empty(shape, x.options().dtype(at::kFloat)); }
+
 // ---- nodes of the graph ---------------------------------------------------------------------------------------------
 
-struct RmsNorm : Function<RmsNorm> {
-  // Rows whose share of the weight's gradient is summed first: fixed, whatever the threads.
-  static constexpr int64_t kBlock = 64;
+// Rows whose share of a norm's weight gradient is summed first: fixed, whatever the threads.
+constexpr int64_t kNormBlock = 64;
 
+// y and the factors of rows s: of x, or of x + residual, which is then written to `sum`.
+void norm_rows(const at::Tensor& x, const at::Tensor* residual, const at::Tensor& weight, double eps, at::Tensor* sum, at::Tensor& y,
+               at::Tensor& factors) {
+  const auto wide = weight.to(at::kFloat).contiguous();
+  if (const auto* half = half_for(x)) return half->rms_norm(x, residual, wide, eps, sum, y, factors);
+  if (residual) at::add_out(*sum, x, *residual);
+  const int64_t d = last_size(x);
+  const Rows from(residual ? *sum : x, d), to(y, d);
+  const float* w = wide.const_data_ptr<float>();
+  float* factor = factors.data_ptr<float>();
+  for_rows(row_count(x), d, 2, [&](int64_t row, float* space) {
+    float* out = to.write(row, space + d);
+    factor[row] = rms_norm_row(from.read(row, space), w, out, d, static_cast<float>(eps));
+    to.wrote(row, out);
+  });
+}
+
+// The gradient for the rows s, and to it `more`, what flows into them from elsewhere.
+at::Tensor norm_gradient(const at::Tensor& dy, const at::Tensor& s, const at::Tensor& weight, const at::Tensor& factors,
+                         const at::Tensor* more) {
+  auto out = at::empty_like(s);
+  const auto wide = weight.to(at::kFloat).contiguous();
+  if (const auto* half = half_for(s)) {
+    half->rms_norm_gradient(dy, s, wide, factors, more, out);
+    return out;
+  }
+  const int64_t d = last_size(s);
+  const Rows gradient(dy, d), from(s, d), to(out, d);
+  const float *w = wide.const_data_ptr<float>(), *factor = factors.const_data_ptr<float>();
+  for_rows(row_count(s), d, 3, [&](int64_t row, float* space) {
+    float* made = to.write(row, space + 2 * d);
+    rms_norm_gradient_row(gradient.read(row, space), from.read(row, space + d), w, factor[row], made, d);
+    to.wrote(row, made);
+  });
+  return more ? out.add_(*more) : out;
+}
+
+at::Tensor norm_weight_gradient(const at::Tensor& dy, const at::Tensor& s, const at::Tensor& weight, const at::Tensor& factors) {
+  const int64_t d = last_size(s), rows = row_count(s), blocks = (rows + kNormBlock - 1) / kNormBlock;
+  auto parts = floats_beside(s, {blocks, d});
+  if (const auto* half = half_for(s)) {
+    half->rms_norm_weight_gradient(dy, s, factors, kNormBlock, parts);
+    return parts.sum(0).to(weight.scalar_type());
+  }
+  const Rows gradient(dy, d), from(s, d);
+  const float* factor = factors.const_data_ptr<float>();
+  float* part = parts.zero_().data_ptr<float>();
+  at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> space(2 * d);
+    for (int64_t row = begin * kNormBlock; row < std::min(end * kNormBlock, rows); ++row) {
+      const float* g = gradient.read(row, space.data());
+      add_norm_weight_row(g, from.read(row, space.data() + d), factor[row], part + row / kNormBlock * d, d);
+    }
+  });
+  return parts.sum(0).to(weight.scalar_type());
+}
+
+struct RmsNorm : Function<RmsNorm> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, double eps) {
     const auto input = x.contiguous();
-    const auto wide = weight.to(at::kFloat).contiguous();
-    auto out = at::empty_like(input);
-    auto factors = at::empty({row_count(input)}, at::kFloat);
-    const int64_t d = last_size(input);
-    const Rows from(input, d), to(out, d);
-    const float* w = wide.const_data_ptr<float>();
-    float* factor = factors.data_ptr<float>();
-    for_rows(row_count(input), d, 2, [&](int64_t row, float* space) {
-      float* y = to.write(row, space + d);
-      factor[row] = rms_norm_row(from.read(row, space), w, y, d, static_cast<float>(eps));
-      to.wrote(row, y);
-    });
+    auto out = at::empty_like(input), factors = floats_beside(input, {row_count(input)});
+    norm_rows(input, nullptr, weight, eps, nullptr, out, factors);
     ctx->save_for_backward({input, weight, factors});
     return out;
   }
@@ -235,36 +302,37 @@ struct RmsNorm : Function<RmsNorm> {
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     const auto saved = ctx->get_saved_variables();
     const auto &x = saved[0], &weight = saved[1], &factors = saved[2];
-    const auto gradient = gradients[0].contiguous();
-    const int64_t d = last_size(x), rows = row_count(x);
-    const auto wide = weight.to(at::kFloat).contiguous();
-    const float* factor = factors.const_data_ptr<float>();
-    const Rows dy(gradient, d), from(x, d);
+    const auto dy = gradients[0].contiguous();
     at::Tensor for_x, for_weight;
-    if (ctx->needs_input_grad(0)) {
-      for_x = at::empty_like(x);
-      const Rows to(for_x, d);
-      const float* w = wide.const_data_ptr<float>();
-      for_rows(rows, d, 3, [&](int64_t row, float* space) {
-        float* out = to.write(row, space + 2 * d);
-        rms_norm_gradient_row(dy.read(row, space), from.read(row, space + d), w, factor[row], out, d);
-        to.wrote(row, out);
-      });
-    }
-    if (ctx->needs_input_grad(1)) {
-      const int64_t blocks = (rows + kBlock - 1) / kBlock;
-      auto parts = at::zeros({blocks, d}, at::kFloat);
-      float* part = parts.data_ptr<float>();
-      at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-        std::vector<float> space(2 * d);
-        for (int64_t row = begin * kBlock; row < std::min(end * kBlock, rows); ++row) {
-          const float* g = dy.read(row, space.data());
-          add_norm_weight_row(g, from.read(row, space.data() + d), factor[row], part + row / kBlock * d, d);
-        }
-      });
-      for_weight = parts.sum(0).to(weight.scalar_type());
-    }
+    if (ctx->needs_input_grad(0)) for_x = norm_gradient(dy, x, weight, factors, nullptr);
+    if (ctx->needs_input_grad(1)) for_weight = norm_weight_gradient(dy, x, weight, factors);
     return {for_x, for_weight, at::Tensor()};
+  }
+};
+
+// x + residual and its norm, in one pass each way: both terms have the same gradient.
+struct AddRmsNorm : Function<AddRmsNorm> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
+                               double eps) {
+    const auto input = x.contiguous(), more = residual.contiguous();
+    auto sum = at::empty_like(input), out = at::empty_like(input), factors = floats_beside(input, {row_count(input)});
+    norm_rows(input, &more, weight, eps, &sum, out, factors);
+    ctx->save_for_backward({sum, weight, factors});
+    return {sum, out};
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &s = saved[0], &weight = saved[1], &factors = saved[2];
+    if (!gradients[1].defined()) return {gradients[0], gradients[0], at::Tensor(), at::Tensor()};
+    const auto dy = gradients[1].contiguous();
+    const auto more = gradients[0].defined() ? gradients[0].contiguous() : at::Tensor();
+    at::Tensor for_sum, for_weight;
+    if (ctx->needs_input_grad(0) || ctx->needs_input_grad(1)) {
+      for_sum = norm_gradient(dy, s, weight, factors, more.defined() ? &more : nullptr);
+    }
+    if (ctx->needs_input_grad(2)) for_weight = norm_weight_gradient(dy, s, weight, factors);
+    return {for_sum, for_sum, for_weight, at::Tensor()};
   }
 };
 
@@ -272,6 +340,10 @@ struct RmsNorm : Function<RmsNorm> {
 at::Tensor rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, float direction) {
   const auto input = x.contiguous();
   auto out = at::empty_like(input);
+  if (const auto* half = half_for(input)) {
+    half->rotate(input, cos, sin, direction, out);
+    return out;
+  }
   const int64_t k = last_size(input), heads = input.size(-2), positions = cos.numel() / (k / 2);
   const Rows from(input, heads * k), to(out, heads * k);
   const float *c = cos.const_data_ptr<float>(), *s = sin.const_data_ptr<float>();
@@ -300,6 +372,11 @@ struct SwiGlu : Function<SwiGlu> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up) {
     const auto g = gate.contiguous(), u = up.contiguous();
     auto out = at::empty_like(g);
+    ctx->save_for_backward({g, u});
+    if (const auto* half = half_for(g)) {
+      half->swiglu(g, u, out);
+      return out;
+    }
     const int64_t f = last_size(g);
     const Rows gates(g, f), ups(u, f), to(out, f);
     for_rows(row_count(g), f, 3, [&](int64_t row, float* space) {
@@ -307,7 +384,6 @@ struct SwiGlu : Function<SwiGlu> {
       swiglu_row(gates.read(row, space), ups.read(row, space + f), y, f);
       to.wrote(row, y);
     });
-    ctx->save_for_backward({g, u});
     return out;
   }
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
@@ -315,6 +391,10 @@ struct SwiGlu : Function<SwiGlu> {
     const auto &g = saved[0], &u = saved[1];
     const auto gradient = gradients[0].contiguous();
     auto for_gate = at::empty_like(g), for_up = at::empty_like(u);
+    if (const auto* half = half_for(g)) {
+      half->swiglu_gradient(gradient, g, u, for_gate, for_up);
+      return {for_gate, for_up};
+    }
     const int64_t f = last_size(g);
     const Rows dy(gradient, f), gates(g, f), ups(u, f), to_gate(for_gate, f), to_up(for_up, f);
     for_rows(row_count(g), f, 5, [&](int64_t row, float* space) {
@@ -452,8 +532,29 @@ struct Linears : Function<Linears> {
 
 extern "C" {
 
+void ltune_use_cuda(const CudaHalf* half) { opened.store(half, std::memory_order_release); }
+
+void ltune_imitate_cuda(const CudaHalf* half) { imitated = half; }
+
+const CudaHalf* ltune_cuda() { return opened.load(std::memory_order_acquire); }
+
+int ltune_serves(Handle x) {
+  if (x->scalar_type() != at::kFloat && x->scalar_type() != at::kBFloat16) return 0;
+  if (x->is_cpu()) return 1;
+  const auto* half = ltune_cuda();
+  return half && half->serves(*x);
+}
+
 char* ltune_rms_norm(Handle x, Handle weight, double eps, Handle* out) {
   return guarded([&] { *out = new at::Tensor(RmsNorm::apply(*x, *weight, eps)); });
+}
+
+char* ltune_add_rms_norm(Handle x, Handle residual, Handle weight, double eps, Handle* sum, Handle* out) {
+  return guarded([&] {
+    auto made = AddRmsNorm::apply(*x, *residual, *weight, eps);
+    *sum = new at::Tensor(std::move(made[0]));
+    *out = new at::Tensor(std::move(made[1]));
+  });
 }
 
 char* ltune_rotate(Handle x, Handle cos, Handle sin, Handle* out) {
@@ -479,9 +580,13 @@ char* ltune_linears(Handle x, Handle residual, const Handle* layers, size_t coun
   });
 }
 
-char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, float* losses) {
+char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, Handle* losses_out) {
   return guarded([&] {
     const int64_t v = last_size(*logits);
+    auto made = floats_beside(*logits, {row_count(*logits)});
+    *losses_out = new at::Tensor(made);
+    if (const auto* half = half_for(*logits)) return half->loss_to_gradient(*logits, *targets, scale, made);
+    float* losses = made.data_ptr<float>();
     const Rows rows(*logits, v);
     const int64_t* target = targets->const_data_ptr<int64_t>();
     for_rows(row_count(*logits), v, 1, [&](int64_t row, float* space) {
@@ -492,9 +597,24 @@ char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, float*
   });
 }
 
-char* ltune_losses(Handle logits, Handle targets, float* losses, int64_t* are_likeliest) {
+char* ltune_nf4_on_cuda(Handle codes, Handle scales, Handle ranges, Handle out) {
+  return guarded([&] {
+    const auto* half = half_for(*out);
+    TORCH_CHECK(half, "this kernel is for tensors on a GPU");
+    half->nf4(*codes, *scales, *ranges, *out);
+  });
+}
+
+char* ltune_losses(Handle logits, Handle targets, Handle* losses_out, Handle* are_likeliest_out) {
   return guarded([&] {
     const int64_t v = last_size(*logits);
+    auto made = floats_beside(*logits, {row_count(*logits)});
+    auto likeliest = at::empty({row_count(*logits)}, logits->options().dtype(at::kLong));
+    *losses_out = new at::Tensor(made);
+    *are_likeliest_out = new at::Tensor(likeliest);
+    if (const auto* half = half_for(*logits)) return half->losses(*logits, *targets, made, likeliest);
+    float* losses = made.data_ptr<float>();
+    int64_t* are_likeliest = likeliest.data_ptr<int64_t>();
     const Rows rows(*logits, v);
     const int64_t* target = targets->const_data_ptr<int64_t>();
     for_rows(row_count(*logits), v, 1, [&](int64_t row, float* space) {

@@ -1,9 +1,9 @@
-//! One-pass kernels for the processor, with gradients: what libtorch computes in several passes, or in several nodes.
+//! One-pass kernels, with gradients, for the processor and for CUDA: what libtorch computes in several passes, or in several nodes.
 //!
 //! Like tch's plain operations these panic when libtorch refuses; shapes are checked before.
 
 use crate::torch::{TorchError, shim};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// A linear layer as a product takes it. Weight `[out, in]`, bias `[out]`, adapter `[r, in]` and `[out, r]`. All are of the
 /// kind of the input, but that weight and bias may be bf16 where they are frozen.
@@ -14,15 +14,33 @@ pub struct Linear {
     pub adapter: Option<(Tensor, Tensor)>,
 }
 
-/// Whether the kernels serve this tensor: fp32 or bf16 on the CPU.
+/// Whether the kernels serve this tensor: fp32 or bf16, on the CPU or where those of CUDA are loaded.
 pub fn serve(tensor: &Tensor) -> bool {
-    tensor.device() == Device::Cpu && matches!(tensor.kind(), Kind::Float | Kind::BFloat16)
+    // SAFETY: the handle lives through the call.
+    unsafe { shim::ltune_serves(tensor.as_ptr()) != 0 }
+}
+
+/// Whether layers of products are one node here: fp32 or bf16 anywhere, since they are libtorch's own products.
+pub fn serve_products(tensor: &Tensor) -> bool {
+    matches!(tensor.kind(), Kind::Float | Kind::BFloat16)
 }
 
 /// RMSNorm (Zhang and Sennrich, 2019) over the last axis, computed in fp32, given back in the kind of `x`.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
     // SAFETY: the handles live through the call, which fills `out` or fails.
     made(|out| unsafe { shim::checked(shim::ltune_rms_norm(x.as_ptr(), weight.as_ptr(), eps, out)) })
+}
+
+/// `x + residual`, and its RMSNorm: in one pass each way.
+pub fn add_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) -> (Tensor, Tensor) {
+    let mut sum = std::ptr::null_mut();
+    let [x, residual, weight] = [x, residual, weight].map(Tensor::as_ptr);
+    // SAFETY: as above, and it fills `sum` too.
+    let normed = made(|out| unsafe {
+        shim::checked(shim::ltune_add_rms_norm(x, residual, weight, eps, &raw mut sum, out))
+    });
+    // SAFETY: a fresh handle that nobody else holds.
+    (unsafe { Tensor::from_ptr(sum) }, normed)
 }
 
 /// Turns the two halves of each head (Su et al., 2021). `x` `[.., t, heads, k]`; cosines and sines in fp32, `[t, 1, k / 2]`
@@ -68,35 +86,70 @@ pub fn linears(x: &Tensor, residual: Option<&Tensor>, layers: &[Linear], scale: 
 }
 
 /// The loss of each row of logits `[s, v]` at its target, in nats; the logits become the gradient of `scale` times it.
-pub fn loss_to_gradient(logits: &Tensor, targets: &Tensor, scale: f64) -> Vec<f32> {
-    let mut losses = vec![0.0; targets.numel()];
-    // SAFETY: the handles live through the call, which writes one number a target.
-    let result = unsafe {
-        shim::checked(shim::ltune_loss_to_gradient(
-            logits.as_ptr(),
-            targets.as_ptr(),
-            scale,
-            losses.as_mut_ptr(),
-        ))
-    };
-    succeed(result);
-    losses
+pub fn loss_to_gradient(logits: &Tensor, targets: &Tensor, scale: f64) -> Tensor {
+    // SAFETY: as above.
+    made(|out| unsafe {
+        shim::checked(shim::ltune_loss_to_gradient(logits.as_ptr(), targets.as_ptr(), scale, out))
+    })
 }
 
-/// The loss of each row of logits `[s, v]` at its target, in nats, and of how many rows that is the likeliest token.
-pub fn losses(logits: &Tensor, targets: &Tensor) -> (Vec<f32>, usize) {
-    let (mut losses, mut are_likeliest) = (vec![0.0; targets.numel()], vec![0; targets.numel()]);
-    // SAFETY: the handles live through the call, which writes one number a target into each.
-    let result = unsafe {
-        shim::checked(shim::ltune_losses(
-            logits.as_ptr(),
-            targets.as_ptr(),
-            losses.as_mut_ptr(),
-            are_likeliest.as_mut_ptr(),
+/// The loss of each row of logits `[s, v]` at its target, in nats, and 1 where that is the likeliest token, else 0.
+pub fn losses(logits: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
+    let mut are_likeliest = std::ptr::null_mut();
+    let losses = made(|out| {
+        // SAFETY: as above.
+        unsafe {
+            shim::checked(shim::ltune_losses(logits.as_ptr(), targets.as_ptr(), out, &raw mut are_likeliest))
+        }
+    });
+    // SAFETY: a fresh handle that nobody else holds.
+    (losses, unsafe { Tensor::from_ptr(are_likeliest) })
+}
+
+/// Whether documents that lie one behind the other are attended to in one call: on a GPU, in half precision.
+pub fn attend_documents_serves(q: &Tensor) -> bool {
+    let width = q.size().last().copied().unwrap_or_default();
+    q.device().is_cuda() && matches!(q.kind(), Kind::BFloat16 | Kind::Half) && width % 8 == 0 && width <= 256
+}
+
+/// Causal attention within each document (Dao, 2023). `q` `[all, h, k]`, keys and values `[all, g, k]`; `starts` `[documents + 1]`
+/// holds where each begins and where the last ends, as int32 on the device; `longest` is the length of the longest.
+pub fn attend_documents(q: &Tensor, k: &Tensor, v: &Tensor, starts: &Tensor, longest: i64) -> Tensor {
+    // SAFETY: as above.
+    made(|out| unsafe {
+        shim::checked(shim::ltune_attend_documents(
+            q.as_ptr(),
+            k.as_ptr(),
+            v.as_ptr(),
+            starts.as_ptr(),
+            longest,
+            out,
         ))
-    };
-    succeed(result);
-    (losses, are_likeliest.into_iter().filter(|is_likeliest| *is_likeliest == 1).count())
+    })
+}
+
+/// The Euclidean norm over all tensors together, in fp64 where they lie: few launches, however many tensors.
+pub fn norm_of_all(tensors: &[&Tensor]) -> Result<Tensor, TorchError> {
+    let (handles, mut out) = (shim::handles(tensors), std::ptr::null_mut());
+    // SAFETY: a slice of live handles; the call fills `out` or fails.
+    unsafe { shim::checked(shim::ltune_norm_of_all(handles.as_ptr(), handles.len(), &raw mut out))? };
+    // SAFETY: a fresh handle that nobody else holds.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Multiplies all tensors by a factor, in place.
+pub fn multiply_all(tensors: &[&Tensor], factor: f64) -> Result<(), TorchError> {
+    let handles = shim::handles(tensors);
+    // SAFETY: a slice of live handles.
+    unsafe { shim::checked(shim::ltune_multiply_all(handles.as_ptr(), handles.len(), factor)) }
+}
+
+/// nf4 with double quantisation on a GPU to numbers, which fill `out`: `codes` and `scales` of bytes, `ranges` in fp32 with the
+/// mean behind the last; kernels/cuda/nf4.cu has the layout.
+pub fn nf4_on_cuda(codes: &Tensor, scales: &Tensor, ranges: &Tensor, out: &Tensor) -> Result<(), TorchError> {
+    let [codes, scales, ranges, out] = [codes, scales, ranges, out].map(Tensor::as_ptr);
+    // SAFETY: the handles live through the call.
+    unsafe { shim::checked(shim::ltune_nf4_on_cuda(codes, scales, ranges, out)) }
 }
 
 fn made(make: impl FnOnce(*mut *mut torch_sys::C_tensor) -> Result<(), TorchError>) -> Tensor {
@@ -114,23 +167,27 @@ fn succeed(result: Result<(), TorchError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::torch::random::normal;
+    use crate::torch::imitated::Imitation;
+    use crate::torch::random::{self, normal};
+    use tch::Device;
 
     /// Outputs and all gradients of both ways, relative to their size.
     fn assert_same(
         what: &str,
-        kind: Kind,
+        (kind, device): (Kind, Device),
         inputs: &[Tensor],
         ours: impl Fn(&[Tensor]) -> Vec<Tensor>,
         plain: impl Fn(&[Tensor]) -> Vec<Tensor>,
     ) {
         let tolerance = if kind == Kind::Float { 2e-6 } else { 2e-2 };
         let run = |compute: &dyn Fn(&[Tensor]) -> Vec<Tensor>, kind: Kind| -> Vec<Tensor> {
-            let leaves: Vec<Tensor> =
-                inputs.iter().map(|x| x.to_kind(kind).copy().set_requires_grad(true)).collect();
+            let leaf = |x: &Tensor| x.to_kind(kind).copy().to_device(device).set_requires_grad(true);
+            let leaves: Vec<Tensor> = inputs.iter().map(leaf).collect();
             let outs = compute(&leaves);
-            let seeds =
-                outs.iter().zip(11..).map(|(out, seed)| normal(&out.size(), seed).to_kind(out.kind()));
+            let seeds = outs
+                .iter()
+                .zip(11..)
+                .map(|(out, seed)| normal(&out.size(), seed).to_kind(out.kind()).to_device(device));
             let total: Tensor = outs.iter().zip(seeds).map(|(out, seed)| (out * seed).sum(Kind::Float)).sum();
             total.backward();
             outs.iter().map(Tensor::detach).chain(leaves.iter().map(Tensor::grad)).collect()
@@ -146,47 +203,212 @@ mod tests {
 
     const KINDS: [Kind; 2] = [Kind::Float, Kind::BFloat16];
 
-    #[test]
-    fn norms_and_their_gradients_are_those_of_the_formula() {
+    fn assert_norms(device: Device, rows: i64, width: i64) {
         for kind in KINDS {
-            let inputs = [normal(&[130, 97], 1) * 3.0, normal(&[97], 2)];
+            let inputs = [normal(&[rows, width], 1) * 3.0, normal(&[width], 2)];
             let plain = |x: &[Tensor]| {
                 let factor = (x[0].square().mean_dim([-1i64].as_slice(), true, None::<Kind>) + 1e-5).rsqrt();
                 vec![&x[0] * factor * &x[1]]
             };
-            assert_same("norm", kind, &inputs, |x| vec![rms_norm(&x[0], &x[1], 1e-5)], plain);
+            assert_same("norm", (kind, device), &inputs, |x| vec![rms_norm(&x[0], &x[1], 1e-5)], plain);
+            let [x, weight] = &inputs;
+            let inputs = [x.shallow_clone(), weight.shallow_clone(), normal(&[rows, width], 8) * 2.0];
+            let plain = |x: &[Tensor]| {
+                let sum = &x[0] + &x[2];
+                let normed = plain(&[sum.shallow_clone(), x[1].shallow_clone()]).remove(0);
+                vec![sum, normed]
+            };
+            let ours = |x: &[Tensor]| {
+                let (sum, normed) = add_rms_norm(&x[0], &x[2], &x[1], 1e-5);
+                vec![sum, normed]
+            };
+            assert_same("norm of a sum", (kind, device), &inputs, ours, plain);
+            let alone = |x: &[Tensor]| ours(x).split_off(1);
+            assert_same("norm alone", (kind, device), &inputs, alone, |x| plain(x).split_off(1));
         }
     }
 
-    #[test]
-    fn heads_are_turned_by_the_angle_of_their_position() {
-        let (cos, sin) = (normal(&[7, 1, 8], 3).cos(), normal(&[7, 1, 8], 3).sin());
+    fn assert_turned(device: Device, positions: i64, heads: i64, half: i64) {
+        let angles = normal(&[positions, 1, half], 3);
+        let (cos, sin) = (angles.cos().to_device(device), angles.sin().to_device(device));
         for kind in KINDS {
             let plain = |x: &[Tensor]| {
                 let (cos, sin) = (cos.to_kind(x[0].kind()), sin.to_kind(x[0].kind()));
                 let half = x[0].chunk(2, -1);
                 vec![Tensor::cat(&[&half[0] * &cos - &half[1] * &sin, &half[1] * &cos + &half[0] * &sin], -1)]
             };
+            let x = normal(&[3, positions, heads, 2 * half], 4);
+            assert_same("rotation", (kind, device), &[x], |x| vec![rotate(&x[0], &cos, &sin)], plain);
+        }
+    }
+
+    fn assert_gates(device: Device, rows: i64, width: i64) {
+        for kind in KINDS {
+            let inputs = [normal(&[rows, width], 5) * 6.0, normal(&[rows, width], 6)];
             assert_same(
-                "rotation",
-                kind,
-                &[normal(&[3, 7, 5, 16], 4)],
-                |x| vec![rotate(&x[0], &cos, &sin)],
-                plain,
+                "gate",
+                (kind, device),
+                &inputs,
+                |x| vec![swiglu(&x[0], &x[1])],
+                |x| vec![x[0].silu() * &x[1]],
             );
+        }
+        let extreme =
+            Tensor::from_slice(&[-1e30f32, -200.0, 0.0, 200.0, 1e30]).view([1, 5]).to_device(device);
+        let out = Vec::<f32>::try_from(swiglu(&extreme, &extreme.ones_like()).view(-1)).unwrap();
+        assert!(out[..3].iter().all(|x| x.abs() < 1e-8) && out[3..] == [200.0, 1e30], "{out:?}");
+    }
+
+    /// Of rows of logits; in the second row the target is the likeliest, in the third as likely as one before it.
+    fn assert_losses(device: Device, rows: i64, width: i64) {
+        for kind in KINDS {
+            let logits = normal(&[rows, width], 7) * 3.0;
+            let targets: Vec<i64> = (0..rows).map(|row| (row * 37 + 5) % width).collect();
+            let _ = logits.get(1).narrow(0, targets[1], 1).fill_(40.0);
+            let _ = logits.get(2).narrow(0, targets[2], 1).fill_(40.0);
+            let _ = logits.get(2).narrow(0, 1, 1).fill_(40.0);
+            let targets = Tensor::from_slice(&targets).to_device(device);
+            let logits = logits.to_kind(kind).to_device(device);
+            let wide = logits.to_kind(Kind::Double);
+            let wanted =
+                wide.log_softmax(-1, Kind::Double).gather(1, &targets.unsqueeze(1), false).neg().view(-1);
+            let one_hot = wide.zeros_like().scatter_value(1, &targets.unsqueeze(1), 1.0);
+            let wanted_gradient = (wide.softmax(-1, Kind::Double) - one_hot) * 0.25;
+
+            let (found, are_likeliest) = losses(&logits, &targets);
+            let hits = Vec::<i64>::try_from(&are_likeliest).unwrap();
+            assert_eq!((hits[1], hits[2]), (1, 0), "{hits:?}");
+            let likeliest = wide.argmax(-1, false).eq_tensor(&targets).sum(Kind::Int64).int64_value(&[]);
+            assert_eq!(hits.iter().sum::<i64>(), likeliest);
+            let gradient = logits.copy();
+            let again = loss_to_gradient(&gradient, &targets, 0.25);
+            for losses in [&found, &again] {
+                let difference = (losses - &wanted).abs().max().double_value(&[]);
+                assert!(difference < 2e-5, "{kind:?} {width}: {difference}");
+            }
+            let difference = (gradient.to_kind(Kind::Double) - &wanted_gradient).norm().double_value(&[]);
+            let tolerance = if kind == Kind::Float { 2e-6 } else { 5e-3 };
+            let relative = difference / wanted_gradient.norm().double_value(&[]);
+            assert!(relative < tolerance, "{kind:?} {width}: {relative}");
         }
     }
 
     #[test]
-    fn the_gate_is_open_as_far_as_its_formula_says() {
-        for kind in KINDS {
-            let inputs = [normal(&[33, 130], 5) * 6.0, normal(&[33, 130], 6)];
-            assert_same("gate", kind, &inputs, |x| vec![swiglu(&x[0], &x[1])], |x| vec![x[0].silu() * &x[1]]);
-        }
-        let extreme = Tensor::from_slice(&[-1e30f32, -200.0, 0.0, 200.0, 1e30]).view([1, 5]);
-        let out = Vec::<f32>::try_from(swiglu(&extreme, &extreme.ones_like()).view(-1)).unwrap();
-        assert!(out[..3].iter().all(|x| x.abs() < 1e-8) && out[3..] == [200.0, 1e30], "{out:?}");
+    fn norms_and_their_gradients_are_those_of_the_formula() {
+        assert_norms(Device::Cpu, 130, 97);
     }
+
+    #[test]
+    fn heads_are_turned_by_the_angle_of_their_position() {
+        assert_turned(Device::Cpu, 7, 5, 8);
+    }
+
+    #[test]
+    fn the_gate_is_open_as_far_as_its_formula_says() {
+        assert_gates(Device::Cpu, 33, 130);
+    }
+
+    #[test]
+    fn losses_and_their_gradients_are_those_of_the_formula() {
+        assert_losses(Device::Cpu, 9, 5000);
+        assert_losses(Device::Cpu, 4, 131);
+    }
+
+    #[test]
+    fn kernels_for_cuda_compute_the_same_when_they_run_on_the_processor() {
+        let imitation = Imitation::begin();
+        assert_all(Device::Cpu);
+        assert_eq!(imitation.launched(), (34, 34), "of so many kernels each form was launched");
+    }
+
+    #[test]
+    fn kernels_on_a_gpu_compute_the_same() {
+        match crate::torch::device::resolve("cuda") {
+            Ok(device) if serve(&Tensor::zeros([1], (Kind::Float, device))) => assert_all(device),
+            Ok(device) => panic!("{}", crate::torch::device::describe(device)),
+            Err(_) => println!("skipped: no CUDA device"),
+        }
+    }
+
+    /// Widths that no load of 16 bytes divides, that all do, and of more packs than a block has threads.
+    fn assert_all(device: Device) {
+        for (rows, width) in [(70, 97), (70, 256), (3, 9000)] {
+            assert_norms(device, rows, width);
+        }
+        assert_turned(device, 7, 5, 8);
+        assert_turned(device, 5, 3, 9);
+        assert_gates(device, 33, 131);
+        assert_gates(device, 7, 512);
+        for (rows, width) in [(4, 5000), (4, 131), (3, 9001)] {
+            assert_losses(device, rows, width);
+        }
+        assert_nf4(device);
+    }
+
+    /// 4-bit numbers against the formulas of the two papers, in f64. The last count is odd.
+    fn assert_nf4(device: Device) {
+        for (kind, count) in
+            [(Kind::Float, 64 * 600), (Kind::BFloat16, 64 * 600), (Kind::Float, 70), (Kind::BFloat16, 131)]
+        {
+            let blocks = (count as usize).div_ceil(64);
+            let byte = |seed: u64, index: usize| (random::derive(seed, &[index as u64]) & 255) as u8;
+            let codes: Vec<u8> = (0..(count as usize).div_ceil(2)).map(|index| byte(1, index)).collect();
+            let scales: Vec<u8> = (0..blocks).map(|index| byte(3, index)).collect();
+            let mut ranges: Vec<f32> =
+                (0..blocks.div_ceil(256)).map(|index| 0.5 + index as f32 / 3.0).collect();
+            ranges.push(0.75); // the mean
+            let on_device = [&codes, &scales].map(|values| Tensor::from_slice(values).to_device(device));
+            let out = Tensor::empty([count], (kind, device));
+            let held = Tensor::from_slice(&ranges).to_device(device);
+            nf4_on_cuda(&on_device[0], &on_device[1], &held, &out).unwrap();
+            let out = Vec::<f32>::try_from(out.to_kind(Kind::Float)).unwrap();
+            let tolerance = if kind == Kind::Float { 1e-6 } else { 4e-3 };
+            for (index, found) in out.iter().enumerate() {
+                let (byte, block) = (codes[index / 2], index / 64);
+                let code = if index % 2 == 0 { byte >> 4 } else { byte & 15 };
+                let scale = dynamic(scales[block]) * f64::from(ranges[block / 256]) + 0.75;
+                let wanted = NORMAL_FLOAT[usize::from(code)] * scale;
+                let difference = (f64::from(*found) - wanted).abs();
+                assert!(difference <= tolerance * (wanted.abs() + 1e-2), "{index}: {found}, not {wanted}");
+            }
+        }
+    }
+
+    /// The 8-bit number of Dettmers et al., 2021: a power of ten, and within it the middle of one of 1, 2, 4 .. 64 stretches
+    /// from 0.1 to 1; codes are in the order of their values, 127 is zero and 255 is one.
+    fn dynamic(code: u8) -> f64 {
+        match code {
+            127 => 0.0,
+            255 => 1.0,
+            0..127 => -dynamic(254 - code),
+            _ => {
+                let rank = u32::from(code) - 127; // from 1
+                let power = rank.ilog2();
+                let (place, stretches) = (f64::from(rank - (1 << power)), f64::from(1 << power));
+                10f64.powi(power as i32 - 6) * (0.1 + 0.9 * (place + 0.5) / stretches)
+            }
+        }
+    }
+
+    /// The numbers of the paper's appendix E.
+    const NORMAL_FLOAT: [f64; 16] = [
+        -1.0,
+        -0.6961928009986877,
+        -0.5250730514526367,
+        -0.39491748809814453,
+        -0.28444138169288635,
+        -0.18477343022823334,
+        -0.09105003625154495,
+        0.0,
+        0.07958029955625534,
+        0.16093020141124725,
+        0.24611230194568634,
+        0.33791524171829224,
+        0.44070982933044434,
+        0.5626170039176941,
+        0.7229568362236023,
+        1.0,
+    ];
 
     #[test]
     fn layers_over_one_input_are_their_products_with_and_without_adapters() {
@@ -208,7 +430,7 @@ mod tests {
             };
             assert_same(
                 "three",
-                kind,
+                (kind, Device::Cpu),
                 &inputs,
                 |x| linears(&x[0], None, &three_layers(x), 0.7),
                 |x| three_layers(x).iter().map(|layer| plain(&x[0], layer)).collect(),

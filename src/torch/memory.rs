@@ -1,7 +1,9 @@
-//! Memory of the host: allocators set for large tensors, and what this process holds.
+//! Memory of the host: allocators set for large tensors, and what this process holds; and what is free on a device.
 
+use crate::torch::cuda;
 use crate::torch::heap::Heap;
 use crate::units::Bytes;
+use tch::Device;
 
 /// Keeps freed tensor memory instead of giving it back page by page: page faults dominate large elementwise work
 /// (an rms_norm of 2048 x 2048 fell from 28 to 1.9 ms). Call first thing in `main`; malloc's part acts on the main
@@ -26,8 +28,9 @@ pub fn tune_allocator() {
     }
 }
 
-/// Gives freed memory back to the system: after a model or a run is dropped.
+/// Gives freed memory back to the system and to GPUs: after a model or a run is dropped.
 pub fn trim() {
+    cuda::give_back_cached();
     if let Some(heap) = Heap::installed() {
         heap.trim();
     }
@@ -70,6 +73,15 @@ pub fn free() -> Option<u64> {
     let wished = std::env::var("LTUNE_MEMORY").ok().and_then(|text| Bytes::parse(&text));
     let limits = wished.map(|limit| limit.0.saturating_sub(used)).into_iter().chain(left_of_group());
     available().into_iter().chain(limits).min()
+}
+
+/// Bytes that new tensors may take on a device, where it is known: `free` on the CPU.
+pub fn free_on(device: Device) -> Option<u64> {
+    match device {
+        Device::Cpu => free(),
+        Device::Cuda(index) => cuda::memory(index).ok().map(|memory| memory.room()),
+        _ => None,
+    }
 }
 
 /// What a control group (version 2) still lets its processes take.

@@ -1,13 +1,18 @@
 //! What tch does not give: one C++ shim, kernels for the processor, devices, memory, threads, derived randomness, fused optimizers.
 //! The only room besides `files` that holds unsafe code.
 
+pub mod cuda;
 pub mod device;
 pub mod frozen;
 pub mod gradient;
 pub mod heap;
+#[cfg(test)]
+pub mod imitated;
 pub mod kernels;
+mod library;
 pub mod memory;
 pub mod message;
+pub mod nvrtc;
 pub mod optimizer;
 pub mod processor;
 pub mod random;
@@ -27,6 +32,8 @@ pub enum TorchError {
     NoCuda(String),
     #[error("there is no `cuda:{wanted}`: this machine has {found} CUDA device(s), numbered from 0")]
     NoSuchCuda { wanted: usize, found: usize },
+    #[error("kernels for CUDA: {0}")]
+    Kernels(String),
     #[error("a tensor of shape {shape:?} in {kind} takes {needed} bytes, and {given} were given")]
     Bytes { shape: Vec<i64>, kind: String, needed: usize, given: usize },
 }

@@ -7,9 +7,11 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <ATen/detail/AcceleratorHooksInterface.h>
+#include <c10/core/AllocatorConfig.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/impl/alloc_cpu.h>
+#include <c10/util/env.h>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -101,6 +103,29 @@ char* ltune_fused_sgd(const Handle* parameters, const Handle* gradients, const H
   });
 }
 
+char* ltune_attend_documents(Handle q, Handle k, Handle v, Handle starts, int64_t longest, Handle* out) {
+  return guarded([&] {
+    auto made = at::_flash_attention_forward(*q, *k, *v, *starts, *starts, longest, longest, /*dropout_p=*/0.0,
+                                             /*is_causal=*/true, /*return_debug_mask=*/false);
+    *out = new at::Tensor(std::get<0>(made));
+  });
+}
+
+char* ltune_norm_of_all(const Handle* all, size_t count, Handle* out) {
+  return guarded([&] {
+    at::NoGradGuard off;
+    const auto norms = at::stack(at::_foreach_norm(tensors(all, count))).to(at::kDouble);
+    *out = new at::Tensor(norms.square().sum().sqrt());
+  });
+}
+
+char* ltune_multiply_all(const Handle* all, size_t count, double factor) {
+  return guarded([&] {
+    at::NoGradGuard off;
+    at::_foreach_mul_(tensors(all, count), factor);
+  });
+}
+
 char* ltune_fill_bernoulli(Handle tensor, double probability, uint64_t seed) {
   return guarded([&] {
     at::NoGradGuard off;
@@ -151,6 +176,17 @@ void ltune_use_heap(const void* heap, HeapTake take, HeapGive give) {
 }
 
 const void* ltune_heap() { return HeapAllocator::only().heap; }
+
+// What the user has set stays.
+char* ltune_ready_for_cuda() {
+  return guarded([] {
+    const auto is_set = [](const char* name) { return c10::utils::get_env(name).has_value(); };
+    if (!is_set("PYTORCH_ALLOC_CONF") && !is_set("PYTORCH_CUDA_ALLOC_CONF")) {
+      c10::CachingAllocator::setAllocatorSettings("expandable_segments:True");
+    }
+    if (!is_set("CUBLAS_WORKSPACE_CONFIG")) c10::utils::set_env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+  });
+}
 
 int ltune_grad_mode() { return c10::GradMode::is_enabled() ? 1 : 0; }
 

@@ -34,15 +34,36 @@ using HeapGive = int (*)(const void* heap, void* block);
 void ltune_use_heap(const void* heap, HeapTake take, HeapGive give);
 const void* ltune_heap();
 
-// One-pass kernels on the CPU, each a node of the graph; rows of fp32 or bf16. `out` gets a handle of the caller's own.
+// One-pass kernels, each a node of the graph; rows of fp32 or bf16. `out` gets a handle of the caller's own.
 char* ltune_rms_norm(Handle x, Handle weight, double eps, Handle* out);
+// The same of x + residual, which is given too.
+char* ltune_add_rms_norm(Handle x, Handle residual, Handle weight, double eps, Handle* sum, Handle* out);
 char* ltune_rotate(Handle x, Handle cos, Handle sin, Handle* out);
 char* ltune_swiglu(Handle gate, Handle up, Handle* out);
 // Linear layers over one input. `layers` holds weight, bias, A and B of each; null for what a layer has not.
 char* ltune_linears(Handle x, Handle residual, const Handle* layers, size_t count, double scale, Handle* outs);
-// The loss of each row of logits. The first makes the logits the gradient of `scale · loss`, in place.
-char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, float* losses);
-char* ltune_losses(Handle logits, Handle targets, float* losses, int64_t* are_likeliest);
+// The loss of each row of logits, where they lie. The first makes the logits the gradient of `scale · loss`, in place.
+char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, Handle* losses);
+char* ltune_losses(Handle logits, Handle targets, Handle* losses, Handle* are_likeliest);
+// nf4 with double quantisation to numbers on a GPU; `out` is filled. See kernels/cuda/nf4.cu for the layout.
+char* ltune_nf4_on_cuda(Handle codes, Handle scales, Handle ranges, Handle out);
+
+// Causal attention over documents that lie one behind the other, on a GPU in half precision: `[all, heads, k]`, with the
+// document's starts and the end as int32.
+char* ltune_attend_documents(Handle q, Handle k, Handle v, Handle starts, int64_t longest, Handle* out);
+// The norm of all tensors together in fp64, and all of them times a factor, in few launches however many there are.
+char* ltune_norm_of_all(const Handle* tensors, size_t count, Handle* out);
+char* ltune_multiply_all(const Handle* tensors, size_t count, double factor);
+
+// The CUDA half, once it is open: it computes what lies on its devices. An imitation serves the tensors of one thread.
+struct CudaHalf;
+void ltune_use_cuda(const CudaHalf* half);
+void ltune_imitate_cuda(const CudaHalf* half);
+const CudaHalf* ltune_cuda();
+// Whether the kernels serve this tensor: fp32 or bf16, on the CPU or where the CUDA half has loaded its own.
+int ltune_serves(Handle x);
+// What must be set before CUDA is first asked: memory in segments that grow, and a workspace of cuBLAS that repeats.
+char* ltune_ready_for_cuda();
 
 int ltune_grad_mode();
 void ltune_set_grad_mode(int on);

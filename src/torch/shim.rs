@@ -1,5 +1,6 @@
 //! The C functions of `shim.cpp` and `kernels.cpp`, and how their handles and messages cross into Rust.
 
+use crate::torch::cuda::Half;
 use crate::torch::{TorchError, message};
 use std::ffi::{CStr, c_char, c_double, c_int, c_void};
 use tch::Tensor;
@@ -61,6 +62,14 @@ unsafe extern "C" {
     pub(super) fn ltune_use_heap(heap: *const c_void, take: HeapTake, give: HeapGive);
     pub(super) fn ltune_heap() -> *const c_void;
     pub(super) fn ltune_rms_norm(x: Handle, weight: Handle, eps: c_double, out: *mut Made) -> *mut c_char;
+    pub(super) fn ltune_add_rms_norm(
+        x: Handle,
+        residual: Handle,
+        weight: Handle,
+        eps: c_double,
+        sum: *mut Made,
+        out: *mut Made,
+    ) -> *mut c_char;
     pub(super) fn ltune_rotate(x: Handle, cos: Handle, sin: Handle, out: *mut Made) -> *mut c_char;
     pub(super) fn ltune_swiglu(gate: Handle, up: Handle, out: *mut Made) -> *mut c_char;
     pub(super) fn ltune_linears(
@@ -75,14 +84,36 @@ unsafe extern "C" {
         logits: Handle,
         targets: Handle,
         scale: c_double,
-        losses: *mut f32,
+        losses: *mut Made,
     ) -> *mut c_char;
     pub(super) fn ltune_losses(
         logits: Handle,
         targets: Handle,
-        losses: *mut f32,
-        are_likeliest: *mut i64,
+        losses: *mut Made,
+        are_likeliest: *mut Made,
     ) -> *mut c_char;
+    pub(super) fn ltune_nf4_on_cuda(
+        codes: Handle,
+        scales: Handle,
+        ranges: Handle,
+        out: Handle,
+    ) -> *mut c_char;
+    pub(super) fn ltune_attend_documents(
+        q: Handle,
+        k: Handle,
+        v: Handle,
+        starts: Handle,
+        longest: i64,
+        out: *mut Made,
+    ) -> *mut c_char;
+    pub(super) fn ltune_norm_of_all(tensors: *const Handle, count: usize, out: *mut Made) -> *mut c_char;
+    pub(super) fn ltune_multiply_all(tensors: *const Handle, count: usize, factor: c_double) -> *mut c_char;
+    pub(super) fn ltune_use_cuda(half: *const Half);
+    #[cfg(test)]
+    pub(super) fn ltune_imitate_cuda(half: *const Half);
+    pub(super) fn ltune_cuda() -> *const Half;
+    pub(super) fn ltune_serves(x: Handle) -> c_int;
+    pub(super) fn ltune_ready_for_cuda() -> *mut c_char;
     pub(super) fn ltune_grad_mode() -> c_int;
     pub(super) fn ltune_set_grad_mode(on: c_int);
 }

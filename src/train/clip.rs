@@ -1,5 +1,6 @@
 //! The norm of all gradients together, and scaling them down to a largest one.
 
+use crate::torch::kernels;
 use crate::train::error::TrainError;
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
@@ -10,12 +11,16 @@ const STRETCH: i64 = 4096;
 /// The Euclidean norm over all gradients; NaN or infinite if one of them is.
 pub fn gradient_norm(parameters: &BTreeMap<String, Tensor>) -> Result<f64, TrainError> {
     let _no_grad = tch::no_grad_guard();
+    let all: Vec<Tensor> = gradients(parameters).map(|(.., gradient)| gradient).collect();
+    if all.first().is_some_and(|gradient| gradient.device().is_cuda()) {
+        let norm = kernels::norm_of_all(&all.iter().collect::<Vec<_>>())?;
+        return Ok(norm.f_double_value(&[])?);
+    }
     let sums = gradients(parameters).map(|(.., gradient)| sum_of_squares(&gradient));
     let sums = sums.collect::<Result<Vec<_>, _>>()?;
     if sums.is_empty() {
         return Ok(0.0);
     }
-    // One transfer for all: on a GPU each single one would wait for it.
     let sum = Tensor::f_stack(&sums, 0)?.f_sum(Kind::Double)?;
     Ok(sum.f_double_value(&[])?.sqrt())
 }
@@ -40,11 +45,8 @@ pub fn clip(parameters: &BTreeMap<String, Tensor>, norm: f64, limit: f64) -> Res
     if scale >= 1.0 {
         return Ok(());
     }
-    let _no_grad = tch::no_grad_guard();
-    for (.., mut gradient) in gradients(parameters) {
-        let _ = gradient.f_mul_scalar_(scale)?;
-    }
-    Ok(())
+    let all: Vec<Tensor> = gradients(parameters).map(|(.., gradient)| gradient).collect();
+    Ok(kernels::multiply_all(&all.iter().collect::<Vec<_>>(), scale)?)
 }
 
 /// Name, tensor and gradient of each tensor that is trained and has one.
@@ -84,6 +86,12 @@ mod tests {
         assert!((norm / exact.sqrt() - 1.0).abs() < 1e-7, "{norm}, not {}", exact.sqrt());
         assert_eq!(gradient_norm(&with_gradients(vec![Tensor::from_slice(&[3f32, 4.0])])).unwrap(), 5.0);
         assert_eq!(gradient_norm(&BTreeMap::new()).unwrap(), 0.0);
+        let all = [Tensor::arange(10_000, (Kind::Float, Device::Cpu)), Tensor::from_slice(&[3.0f32])];
+        let all: Vec<&Tensor> = all.iter().collect();
+        let exact: f64 =
+            all.iter().map(|x| x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[])).sum();
+        let norm = kernels::norm_of_all(&all).unwrap().double_value(&[]);
+        assert!((norm / exact.sqrt() - 1.0).abs() < 1e-5, "as a GPU takes it: {norm}, not {}", exact.sqrt());
     }
 
     #[test]

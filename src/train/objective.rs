@@ -2,7 +2,7 @@
 
 use crate::data::batch::MicroBatch;
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
-use crate::model::loss::{LossSum, measure_training, train_micro};
+use crate::model::loss::{LossSum, PendingSum, measure_training, train_micro};
 use crate::train::error::TrainError;
 use crate::train::recipe::{Objective, Recipe};
 
@@ -14,13 +14,13 @@ pub fn backward(
     batch: MicroBatch,
     tokens: usize,
     seed: DropoutSeed,
-) -> Result<f64, TrainError> {
+) -> Result<PendingSum, TrainError> {
     let MicroBatch { input_ids, labels, rows, documents, attended, .. } = batch;
     let inputs = Inputs::new(policy.base, &input_ids, rows, documents, attended)?;
     match recipe.objective {
         Objective::NextToken => {
             let activations = recipe.checkpointing.activations();
-            Ok(train_micro(policy, &inputs, &labels, 1.0 / tokens as f64, seed, activations)?.loss_sum)
+            Ok(train_micro(policy, &inputs, &labels, 1.0 / tokens as f64, seed, activations)?)
         }
     }
 }
@@ -56,7 +56,7 @@ mod tests {
         let batch = MicroBatch::new(&run.material().part, rows, packing);
         let tokens = batch.supervised;
         run.trainables().clear_gradients();
-        backward(&run.policy(), run.recipe(), batch, tokens, SEED).unwrap() / tokens as f64
+        backward(&run.policy(), run.recipe(), batch, tokens, SEED).unwrap().read().unwrap() / tokens as f64
     }
 
     fn assert_gradients_near(run: &Trainer, wanted: &[Tensor], tolerance: f64) {

@@ -4,6 +4,7 @@ use crate::data::batch::{MicroBatch, Schedule};
 use crate::events::Cancel;
 use crate::model::base::Base;
 use crate::model::llama::{DropoutSeed, Policy};
+use crate::model::loss::PendingSum;
 use crate::model::trainables::Trainables;
 use crate::torch::random;
 use crate::train::clip::{clip, gradient_norm};
@@ -194,22 +195,27 @@ impl Trainer {
             let examples: Vec<usize> = batches.iter().flat_map(|batch| batch.examples.clone()).collect();
             return Err(TrainError::NothingSupervised { step, rows: self.material.places(&examples) });
         }
-        let mut loss_sum = 0.0;
+        let mut loss_sum = PendingSum::default();
         for (index, batch) in batches.iter().enumerate() {
             if cancel.abort() {
                 return Err(TrainError::Aborted { step });
             }
             let seed = self.dropout_seed(step, index);
             let sum = objective::backward(&self.policy(), &self.recipe, batch.clone(), tokens, seed)?;
-            if !sum.is_finite() {
+            if !sum.may_be_finite() {
                 return Err(self.not_finite("loss", step, std::slice::from_ref(batch)));
             }
-            loss_sum += sum;
+            loss_sum.add(sum)?;
         }
         if cancel.abort() {
             return Err(TrainError::Aborted { step });
         }
+        // On a GPU the one place of a step that waits for it: for all that the step computes but the update.
         let norm = gradient_norm(&self.trainables.tensors)?;
+        let loss_sum = loss_sum.read()?;
+        if !loss_sum.is_finite() {
+            return Err(self.not_finite("loss", step, batches));
+        }
         if !norm.is_finite() {
             return Err(self.not_finite("gradient", step, batches));
         }
@@ -231,6 +237,7 @@ impl Trainer {
                 let examples = row.examples.clone();
                 let tokens = row.supervised;
                 let sum = objective::backward(&self.policy(), &self.recipe, row, tokens, seed);
+                let sum = sum.and_then(|sum| Ok(sum.read()?));
                 let norm = gradient_norm(&self.trainables.tensors);
                 let finite = |number: Result<f64, TrainError>| number.is_ok_and(f64::is_finite);
                 if !finite(sum) || !finite(norm) {
@@ -356,6 +363,21 @@ mod tests {
         assert_eq!(run.recipe().checkpointing, Checkpointing::Off);
         let auto = Recipe { checkpointing: Checkpointing::Auto, ..lora() };
         assert_eq!(trainer(material(), auto).recipe().checkpointing, Checkpointing::Off);
+    }
+
+    #[test]
+    fn a_run_on_the_kernels_for_cuda_has_the_losses_of_the_processor() {
+        let run = || [lora(), full()].map(|recipe| steps(&mut trainer(material(), recipe), 3));
+        let wanted = run();
+        let imitation = crate::torch::imitated::Imitation::begin();
+        let found = run();
+        for (found, wanted) in found.iter().flatten().zip(wanted.iter().flatten()) {
+            assert!((found.loss / wanted.loss - 1.0).abs() < 1e-5, "{} {}", found.loss, wanted.loss);
+            assert!((found.grad_norm / wanted.grad_norm - 1.0).abs() < 1e-4);
+        }
+        assert!(imitation.launched().1 >= 7, "norm, turn, gate and loss, and their gradients");
+        drop(imitation);
+        assert_eq!(run()[0].last().map(|last| last.loss), wanted[0].last().map(|last| last.loss));
     }
 
     #[test]

@@ -1,0 +1,155 @@
+// The CUDA half of the shim: memory of devices, and kernels that NVRTC compiled, launched on libtorch's streams. Built
+// without a GPU from the headers of NVIDIA's wheels; its symbols are those of libtorch_cuda, which is opened before it.
+#include "launches.h"
+
+#include "../guarded.h"
+#include <array>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+#include <mutex>
+#include <unordered_map>
+
+namespace {
+
+// The driver's own functions: they load a compiled program, which the runtime's can do only in its newest versions.
+struct Driver {
+  decltype(&cuModuleLoadData) load;
+  decltype(&cuModuleGetFunction) find;
+  decltype(&cuLaunchKernel) launch;
+  decltype(&cuCtxGetCurrent) current;
+  decltype(&cuGetErrorString) describe;
+
+  static const Driver& get() {
+    static const Driver driver = open();
+    return driver;
+  }
+  static Driver open() {
+    void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+    TORCH_CHECK(library, "the driver's libcuda.so.1 does not open");
+    Driver made{};
+    const auto resolve = [&](auto& function, const char* name) {
+      function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(library, name));
+      TORCH_CHECK(function, "the driver has no ", name);
+    };
+    resolve(made.load, "cuModuleLoadData");
+    resolve(made.find, "cuModuleGetFunction");
+    resolve(made.launch, "cuLaunchKernel");
+    resolve(made.current, "cuCtxGetCurrent");
+    resolve(made.describe, "cuGetErrorString");
+    return made;
+  }
+  void check(CUresult result, const char* doing) const {
+    if (result == CUDA_SUCCESS) return;
+    const char* reason = nullptr;
+    describe(result, &reason);
+    TORCH_CHECK(false, doing, ": ", reason ? reason : "CUDA gives no reason");
+  }
+  // A thread that has launched nothing yet has no context: any call of the runtime gives it libtorch's.
+  void ready() const {
+    CUcontext context = nullptr;
+    check(current(&context), "asking for the context");
+    if (!context) C10_CUDA_CHECK(cudaFree(nullptr));
+  }
+};
+
+// The kernels of one device, found by name when they are first launched.
+struct Program {
+  CUmodule module = nullptr;
+  std::unordered_map<std::string, CUfunction> kernels;
+};
+
+std::mutex programs_lock;
+std::array<Program, C10_COMPILE_TIME_MAX_GPUS> programs;
+
+CUfunction kernel_of(int device, const std::string& name) {
+  std::lock_guard<std::mutex> held(programs_lock);
+  auto& program = programs.at(device);
+  TORCH_CHECK(program.module, "the kernels are not loaded on device ", device);
+  auto& kernel = program.kernels[name];
+  if (!kernel) Driver::get().check(Driver::get().find(&kernel, program.module, name.c_str()), name.c_str());
+  return kernel;
+}
+
+char* memory(int device, int64_t* bytes) {
+  return guarded([&] {
+    const c10::cuda::CUDAGuard on(static_cast<c10::DeviceIndex>(device));
+    size_t free = 0, all = 0;
+    C10_CUDA_CHECK(cudaMemGetInfo(&free, &all));
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
+    const auto &allocated = stats.allocated_bytes[0], &reserved = stats.reserved_bytes[0];  // 0: over all pools
+    const int64_t found[] = {allocated.current, reserved.current, allocated.peak, reserved.peak,
+                             static_cast<int64_t>(free), static_cast<int64_t>(all)};
+    std::copy(std::begin(found), std::end(found), bytes);
+  });
+}
+
+char* forget_peak(int device) {
+  return guarded([&] { c10::cuda::CUDACachingAllocator::resetPeakStats(static_cast<c10::DeviceIndex>(device)); });
+}
+
+char* give_back_cached() {
+  return guarded([] { c10::cuda::CUDACachingAllocator::emptyCache(); });
+}
+
+char* describe(int device, char* name, size_t size, int* major, int* minor) {
+  return guarded([&] {
+    cudaDeviceProp properties{};
+    C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
+    std::snprintf(name, size, "%s", properties.name);
+    *major = properties.major;
+    *minor = properties.minor;
+  });
+}
+
+char* load(int device, const void* cubin) {
+  return guarded([&] {
+    const c10::cuda::CUDAGuard on(static_cast<c10::DeviceIndex>(device));
+    Driver::get().ready();
+    std::lock_guard<std::mutex> held(programs_lock);
+    auto& program = programs.at(device);
+    if (!program.module) Driver::get().check(Driver::get().load(&program.module, cubin), "loading the kernels");
+  });
+}
+
+int serves(const at::Tensor& x) {
+  if (!x.is_cuda()) return 0;
+  std::lock_guard<std::mutex> held(programs_lock);
+  return programs.at(x.get_device()).module != nullptr;
+}
+
+constexpr CudaHalf kHalf = {
+    memory,
+    forget_peak,
+    give_back_cached,
+    describe,
+    load,
+    serves,
+    launches::rms_norm,
+    launches::rms_norm_gradient,
+    launches::rms_norm_weight_gradient,
+    launches::rotate,
+    launches::swiglu,
+    launches::swiglu_gradient,
+    launches::loss_to_gradient,
+    launches::losses,
+    launches::nf4,
+};
+
+}  // namespace
+
+void launches::run(const std::string& name, const at::Tensor& on, Grid grid, unsigned threads, void** arguments) {
+  const auto device = on.get_device();
+  const c10::cuda::CUDAGuard there(device);
+  Driver::get().ready();
+  const auto stream = c10::cuda::getCurrentCUDAStream(device).stream();
+  const auto launched = Driver::get().launch(kernel_of(device, name), grid.x, grid.y, 1, threads, 1, 1, 0, stream, arguments, nullptr);
+  Driver::get().check(launched, name.c_str());
+}
+
+extern "C" __attribute__((visibility("default"))) const CudaHalf* ltune_cuda_half() { return &kHalf; }
