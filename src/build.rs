@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo:rerun-if-changed=src/build.rs");
-    for file in ["shim.cpp", "shim.h", "kernels.cpp", "guarded.h"] {
+    for file in ["shim.cpp", "shim.h", "kernels.cpp", "nf4.cpp", "nf4.h", "guarded.h"] {
         println!("cargo:rerun-if-changed=src/torch/{file}");
     }
 
@@ -28,6 +28,7 @@ fn main() {
         .flag_if_supported("-fopenmp") // rows side by side, on the threads of libtorch
         .file("src/torch/shim.cpp")
         .file("src/torch/kernels.cpp")
+        .file("src/torch/nf4.cpp")
         .compile("ltune_shim");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
         println!("cargo:rustc-link-lib=gomp");

@@ -8,6 +8,7 @@ pub mod heap;
 pub mod kernels;
 pub mod memory;
 pub mod message;
+pub mod nf4;
 pub mod optimizer;
 pub mod processor;
 pub mod random;

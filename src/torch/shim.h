@@ -38,8 +38,13 @@ const void* ltune_heap();
 char* ltune_rms_norm(Handle x, Handle weight, double eps, Handle* out);
 char* ltune_rotate(Handle x, Handle cos, Handle sin, Handle* out);
 char* ltune_swiglu(Handle gate, Handle up, Handle* out);
-// Linear layers over one input. `layers` holds weight, bias, A and B of each; null for what a layer has not.
+// Linear layers over one input. `layers` holds weight, scales, ranges, bias, A and B of each; null for what a layer has
+// not. With scales and ranges the weight is the codes of nf4.
 char* ltune_linears(Handle x, Handle residual, const Handle* layers, size_t count, double scale, Handle* outs);
+// 4-bit weights on the CPU; see nf4.rs. `codes`, `scales` and `ranges` are of the right size and filled.
+char* ltune_nf4_quantize(Handle weight, Handle codes, Handle scales, Handle ranges);
+char* ltune_nf4_dequantize(Handle codes, Handle scales, Handle ranges, int64_t columns, int bf16, Handle* out);
+void ltune_nf4_tables(const float** code, const float** map);
 // The loss of each row of logits. The first makes the logits the gradient of `scale · loss`, in place.
 char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, float* losses);
 char* ltune_losses(Handle logits, Handle targets, float* losses, int64_t* are_likeliest);
