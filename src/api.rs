@@ -185,11 +185,13 @@ impl Session {
         self.look(name, |subject| {
             let policy = subject.policy();
             let own = policy.trainables.and_then(|trainables| trainables.get(tensor));
-            let found = own.or_else(|| policy.base.get(tensor));
+            let failed = |error: &dyn std::error::Error| Diagnostic::error(codes::TORCH, sentence(error));
+            let found = match own {
+                Some(own) => Some(own.shallow_clone()),
+                None => policy.base.floats(tensor).map_err(|error| failed(&error))?,
+            };
             let found = found.ok_or_else(|| no_tensor(subject, tensor))?;
-            found.f_detach_copy().map_err(|error| {
-                Diagnostic::error(codes::TORCH, crate::torch::TorchError::from(error).to_string())
-            })
+            found.f_detach_copy().map_err(|error| failed(&crate::torch::TorchError::from(error)))
         })
     }
 
@@ -197,7 +199,7 @@ impl Session {
     /// it. A copy in the base's kind.
     pub fn merged_weight(&mut self, name: &str, tensor: &str) -> Result<Tensor, Error> {
         self.look(name, |subject| {
-            if subject.base.get(tensor).is_none() {
+            if !subject.base.has(tensor) {
                 return Err(no_tensor(subject, tensor));
             }
             merged_weight(&subject.policy(), tensor)
@@ -326,9 +328,9 @@ fn cell() -> usize {
 }
 
 fn tensor_names(subject: &Subject) -> Vec<String> {
-    let mut names: Vec<String> = subject.base.iter().map(|(name, _)| name.clone()).collect();
+    let mut names = subject.base.names();
     let own = subject.run.map(|run| run.trainer.trainables().tensors.keys());
-    names.extend(own.into_iter().flatten().filter(|name| subject.base.get(name).is_none()).cloned());
+    names.extend(own.into_iter().flatten().filter(|name| !subject.base.has(name)).cloned());
     names
 }
 

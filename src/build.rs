@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 fn main() {
     println!("cargo:rerun-if-changed=src/build.rs");
     let half = ["cuda/half.cpp", "cuda/half.h", "cuda/launches.h"];
-    for file in ["shim.cpp", "shim.h", "kernels.cpp", "guarded.h"].into_iter().chain(half) {
+    let own = ["shim.cpp", "shim.h", "kernels.cpp", "nf4.cpp", "nf4.h", "guarded.h"];
+    for file in own.into_iter().chain(half) {
         println!("cargo:rerun-if-changed=src/torch/{file}");
     }
+    println!("cargo:rerun-if-changed=kernels/cuda/nf4_values.cu");
 
     let library = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from).expect(
         "torch-sys did not say where libtorch is; run `scripts/ltune` once, or set LIBTORCH to the folder of libtorch 2.11.0",
@@ -29,6 +31,7 @@ fn main() {
         .flag_if_supported("-fopenmp") // rows side by side, on the threads of libtorch
         .file("src/torch/shim.cpp")
         .file("src/torch/kernels.cpp")
+        .file("src/torch/nf4.cpp")
         .compile("ltune_shim");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
         println!("cargo:rustc-link-lib=gomp");

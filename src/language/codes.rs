@@ -129,6 +129,7 @@ pub const WARMUP: &str = "L0450";
 pub const NEVER_HAPPENS: &str = "L0451";
 pub const FREEZING: &str = "L0452";
 pub const NOTHING_TRAINED: &str = "L0453";
+pub const QUANTIZED: &str = "L0454";
 
 pub const NOTHING_TO_UNDO: &str = "L0418";
 pub const NO_SUCH_STEP: &str = "L0419";
@@ -138,6 +139,7 @@ pub const OTHER_TOKENS: &str = "L0432";
 pub const NO_ROOM: &str = "L0440";
 pub const NO_PLAN: &str = "L0441";
 pub const PLAN_CHANGED: &str = "L0442";
+pub const OUT_OF_MEMORY: &str = "L0443";
 
 pub const MISSING_FILE: &str = "L0501";
 pub const FILE: &str = "L0502";
@@ -752,6 +754,12 @@ pub const TABLE: &[Code] = &[
         example: "tune a { model = base; data = chat; method = last_layers { count = 2 }; freeze = [\"attention\"] }",
     },
     Code {
+        code: QUANTIZED,
+        title: "training weights that are held in 4 bits",
+        explanation: "With `quantization = nf4` the linears of the blocks are held in 4 bits, which take no update. Adapters over them, norms, embeddings and the head can be trained.",
+        example: "tune a { model = base; data = chat; method = lora { rank = 16 } }",
+    },
+    Code {
         code: REPORT,
         title: "a report of another kind",
         explanation: "The report of `compare` is one HTML page that needs nothing beside it, so its name ends in `.html`.",
@@ -780,6 +788,12 @@ pub const TABLE: &[Code] = &[
         title: "what is there is not what was planned",
         explanation: "`run \"p.json\"` runs exactly the plan in the file or nothing. Names that are defined already must be defined as the plan has them; weights, tokenizer and data must have the planned hashes; no setting may have changed, by `--set` or on the live run. The notes say what differs.",
         example: "tune a { model = base; data = chat; lr = 1e-4 }\nrun \"p.json\"                            # whose plan of `a` has another lr",
+    },
+    Code {
+        code: OUT_OF_MEMORY,
+        title: "a step that ran out of memory",
+        explanation: "There was no memory for a tensor in the middle of a step. The step is undone and its memory given back: the run is as it was after the step before. The smallest changes that take less are named; after one of them, `step` goes on.",
+        example: "tune a { model = base; data = chat; batch = 2 x 8; checkpointing = on }",
     },
     Code {
         code: MISSING_FILE,

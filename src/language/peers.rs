@@ -52,6 +52,17 @@ pub const WARMUP: &[Translated] = &[
 pub const WARMUP_MISNOMERS: &[(&str, &str)] =
     &[("warmup_ratio", "tools disagree on what it is a share of: write `warmup = 3%` of the planned steps")];
 
+/// For `quantization`.
+pub const QUANTIZATION: &[Translated] = &[
+    Translated { name: "load_in_4bit", bare: None, values: &[("on", "nf4"), ("off", "none")] },
+    Translated { name: "bnb_4bit_quant_type", bare: None, values: &[] },
+];
+/// For `quantization`.
+pub const QUANTIZATION_MISNOMERS: &[(&str, &str)] = &[
+    ("quantization_bit", "write `quantization = nf4` for 4 bits; other numbers of bits are not there"),
+    ("load_in_8bit", "8 bits are not there: write `quantization = nf4` for 4 bits, or `dtype = bf16`"),
+];
+
 /// For `loss_on`.
 pub const LOSS_ON: &[Translated] = &[
     Translated { name: "train_on_inputs", bare: None, values: ALL_WHEN_ON },

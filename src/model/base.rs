@@ -2,8 +2,10 @@
 
 use crate::files::hash;
 use crate::model::ModelError;
-use crate::model::config::Config;
+use crate::model::config::{Config, LINEAR_MODULES};
 use crate::torch::frozen::Frozen;
+use crate::torch::kernels::Weight;
+use crate::torch::nf4::{self, Nf4};
 use crate::torch::{processor, random, raw};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,8 +22,59 @@ pub struct Base {
     pub compute: Kind,
     pub device: Device,
     pub origin: Origin,
+    /// Of the linears of its blocks.
+    pub quantization: Quantization,
     weights: Frozen,
     hash: OnceLock<String>,
+}
+
+/// Whether the linears of the blocks are held in fewer bits than the other weights. All computing is done in floats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantization {
+    #[default]
+    Off,
+    /// See `torch/nf4.rs`.
+    Nf4,
+}
+
+impl Quantization {
+    /// Whether it reaches this tensor.
+    pub fn holds(self, name: &str) -> bool {
+        self == Quantization::Nf4 && is_linear(name)
+    }
+}
+
+/// Whether this is the weight of a linear of a block.
+pub fn is_linear(name: &str) -> bool {
+    let module = name.strip_suffix(".weight").filter(|module| module.starts_with("model.layers."));
+    module.and_then(|module| module.rsplit('.').next()).is_some_and(|last| LINEAR_MODULES.contains(&last))
+}
+
+/// A tensor as a base holds it.
+pub fn held(
+    name: &str,
+    tensor: &Tensor,
+    dtype: Kind,
+    quantization: Quantization,
+    device: Device,
+) -> Result<Weight, ModelError> {
+    if quantization.holds(name) {
+        return Ok(Weight::Nf4(Nf4::quantize(tensor)?.to_device(device)?));
+    }
+    Ok(Weight::Plain(tensor.f_to_device(device)?.f_to_kind(kind_of(name, dtype))?))
+}
+
+/// Bytes of the weights of a base that holds them so.
+pub fn bytes_held(config: &Config, dtype: Kind, quantization: Quantization) -> u64 {
+    let bytes = |(name, shape): (String, Vec<i64>)| {
+        let numbers = shape.iter().product::<i64>() as usize;
+        match quantization.holds(&name) {
+            true => nf4::bytes_of(numbers),
+            false => (numbers * kind_of(&name, dtype).elt_size_in_bytes()) as u64,
+        }
+    };
+    config.parameter_shapes().into_iter().map(bytes).sum()
 }
 
 /// Where the weights come from.
@@ -44,31 +97,63 @@ impl Base {
     /// Takes tensors whose names and shapes are those of the configuration, and brings them to kind and device.
     pub fn new(
         config: Config,
-        mut tensors: BTreeMap<String, Tensor>,
+        tensors: BTreeMap<String, Tensor>,
         dtype: Kind,
         device: Device,
         origin: Origin,
     ) -> Result<Base, ModelError> {
-        let mut weights = BTreeMap::new();
+        let weights = tensors.into_iter().map(|(name, tensor)| (name, Weight::Plain(tensor)));
+        Base::assemble(config, weights.collect(), dtype, device, origin)
+    }
+
+    /// The same from weights some of which may be quantised already.
+    pub fn assemble(
+        config: Config,
+        mut given: BTreeMap<String, Weight>,
+        dtype: Kind,
+        device: Device,
+        origin: Origin,
+    ) -> Result<Base, ModelError> {
+        let (mut weights, mut quantization) = (BTreeMap::new(), Quantization::Off);
         for (name, wanted) in config.parameter_shapes() {
-            let tensor =
-                tensors.remove(&name).ok_or_else(|| ModelError::TensorMissing { name: name.clone() })?;
-            if tensor.size() != wanted {
-                return Err(ModelError::TensorShape { name, found: tensor.size(), wanted });
+            let weight =
+                given.remove(&name).ok_or_else(|| ModelError::TensorMissing { name: name.clone() })?;
+            if weight.size() != wanted {
+                return Err(ModelError::TensorShape { name, found: weight.size(), wanted });
             }
-            let tensor = tensor.f_to_device(device)?.f_to_kind(kind_of(&name, dtype))?;
-            weights.insert(name, tensor.f_contiguous()?);
+            let weight = match weight {
+                Weight::Plain(tensor) => {
+                    let tensor = tensor.f_to_device(device)?.f_to_kind(kind_of(&name, dtype))?;
+                    Weight::Plain(tensor.f_contiguous()?)
+                }
+                quantized @ Weight::Nf4(_) => {
+                    quantization = Quantization::Nf4;
+                    quantized
+                }
+            };
+            weights.insert(name, weight);
         }
-        let weights = Frozen::new(weights);
+        let (weights, hash) = (Frozen::new(weights), OnceLock::new());
         let compute = compute_kind(dtype, device);
-        Ok(Base { config, dtype, compute, device, origin, weights, hash: OnceLock::new() })
+        Ok(Base { config, dtype, compute, device, origin, quantization, weights, hash })
     }
 
     /// Random weights as transformers draws them: normal matrices, norms of one, biases of zero. The same seed gives
     /// the same weights.
     pub fn random(config: Config, seed: u64, dtype: Kind, device: Device) -> Result<Base, ModelError> {
+        Base::random_held(config, seed, dtype, Quantization::Off, device)
+    }
+
+    /// The same weights, held in fewer bits if wanted.
+    pub fn random_held(
+        config: Config,
+        seed: u64,
+        dtype: Kind,
+        quantization: Quantization,
+        device: Device,
+    ) -> Result<Base, ModelError> {
         config.validate()?;
-        let mut tensors = BTreeMap::new();
+        let mut weights = BTreeMap::new();
         for (name, shape) in config.parameter_shapes() {
             let tensor = Tensor::f_empty(&shape, (kind_of(&name, dtype), device))?;
             if name.ends_with("norm.weight") {
@@ -79,24 +164,53 @@ impl Base {
                 let seed = random::derive(seed, &[random::place(&name)]);
                 random::fill_normal(&tensor, 0.0, config.initializer_range, seed)?;
             }
-            tensors.insert(name, tensor);
+            let weight = held(&name, &tensor, dtype, quantization, device)?;
+            weights.insert(name, weight);
         }
-        Base::new(config, tensors, dtype, device, Origin::Random { seed })
+        Base::assemble(config, weights, dtype, device, Origin::Random { seed })
     }
 
-    /// A tensor by its checkpoint name; a tied head has none of its own.
+    /// A tensor by its checkpoint name, if it is floats; a tied head has none of its own.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.weights.get(name)
     }
 
-    /// All tensors, by name.
+    /// A matrix by its checkpoint name, if it is held in 4 bits.
+    pub fn nf4(&self, name: &str) -> Option<&Nf4> {
+        self.weights.nf4(name)
+    }
+
+    /// Any tensor as floats: those of a quantised one are made now, in the dtype.
+    pub fn floats(&self, name: &str) -> Result<Option<Tensor>, ModelError> {
+        match self.nf4(name) {
+            Some(held) => Ok(Some(held.dequantize(self.dtype)?)),
+            None => Ok(self.get(name).map(Tensor::shallow_clone)),
+        }
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some() || self.nf4(name).is_some()
+    }
+
+    /// The names of all tensors, in order.
+    pub fn names(&self) -> Vec<String> {
+        let floats = self.weights.iter().map(|(name, _)| name);
+        let mut names: Vec<String> =
+            floats.chain(self.weights.quantized().map(|(name, _)| name)).cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// All tensors that are floats, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor)> {
         self.weights.iter()
     }
 
     /// Bytes the weights take on their device.
     pub fn bytes(&self) -> u64 {
-        self.weights.iter().map(|(_, tensor)| raw::size(tensor)).sum()
+        let floats: u64 = self.weights.iter().map(|(_, tensor)| raw::size(tensor)).sum();
+        floats + self.weights.quantized().map(|(_, held)| held.bytes()).sum::<u64>()
     }
 
     /// What identifies the weights: the sha256 of the weight file (of all hashes, for shards) or of the random recipe.
@@ -105,7 +219,7 @@ impl Base {
         if let Some(known) = self.hash.get() {
             return Ok(known.clone());
         }
-        let made = self.origin.hash(&self.config, self.dtype)?;
+        let made = self.origin.hash(&self.config, self.dtype, self.quantization)?;
         Ok(self.hash.get_or_init(|| made).clone())
     }
 }
@@ -123,7 +237,20 @@ pub fn compute_kind(dtype: Kind, device: Device) -> Kind {
 
 impl Origin {
     /// What identifies weights from here; see `Base::hash`.
-    pub fn hash(&self, config: &Config, dtype: Kind) -> Result<String, ModelError> {
+    pub fn hash(
+        &self,
+        config: &Config,
+        dtype: Kind,
+        quantization: Quantization,
+    ) -> Result<String, ModelError> {
+        let whole = self.hash_whole(config, dtype)?;
+        Ok(match quantization {
+            Quantization::Off => whole,
+            Quantization::Nf4 => hash::sha256(format!("{whole} nf4")),
+        })
+    }
+
+    fn hash_whole(&self, config: &Config, dtype: Kind) -> Result<String, ModelError> {
         Ok(match self {
             Origin::Gguf { path } => hash::file_sha256(path)?,
             Origin::Folder { files, .. } => match files.as_slice() {
@@ -168,6 +295,28 @@ mod tests {
         let base = Base::random(preset("tiny").unwrap(), 1, Kind::BFloat16, Device::Cpu).unwrap();
         assert_eq!(base.get("model.norm.weight").unwrap().kind(), Kind::Float);
         assert_eq!(base.get("model.embed_tokens.weight").unwrap().kind(), Kind::BFloat16);
+    }
+
+    #[test]
+    fn linears_in_4_bits_are_an_eighth_and_other_weights() {
+        let config = preset("tiny").unwrap();
+        let base = |quantization| {
+            Base::random_held(config.clone(), 1, Kind::Float, quantization, Device::Cpu).unwrap()
+        };
+        let (whole, held) = (base(Quantization::Off), base(Quantization::Nf4));
+        let name = "model.layers.1.mlp.up_proj.weight";
+        assert!(held.get(name).is_none() && held.nf4(name).is_some() && held.has(name));
+        assert_eq!((held.names(), held.quantization), (whole.names(), Quantization::Nf4));
+        for base in [&whole, &held] {
+            assert_eq!(base.bytes(), bytes_held(&config, Kind::Float, base.quantization));
+        }
+        let nf4 = held.nf4(name).unwrap().bytes() as f64;
+        assert!((nf4 / raw::size(whole.get(name).unwrap()) as f64 - 4.13 / 32.0).abs() < 1e-3);
+        let difference = held.floats(name).unwrap().unwrap() - whole.get(name).unwrap();
+        assert!((difference.std(true).double_value(&[]) / 0.08 - 0.09).abs() < 0.03);
+        assert_eq!(held.get("model.norm.weight"), whole.get("model.norm.weight"));
+        assert_ne!(held.hash().unwrap(), whole.hash().unwrap());
+        assert!(!is_linear("model.layers.1.mlp.up_proj.lora_A.weight") && !is_linear("lm_head.weight"));
     }
 
     #[test]

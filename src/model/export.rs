@@ -3,7 +3,7 @@
 use crate::files::safetensors::{self, Dtype};
 use crate::files::{FilesError, atomic};
 use crate::model::ModelError;
-use crate::model::base::Origin;
+use crate::model::base::{Origin, Quantization};
 use crate::model::llama::{Inputs, Policy};
 use crate::model::load;
 use crate::model::lora;
@@ -39,10 +39,15 @@ const ACCEPTED_BF16: f64 = 5e-2;
 pub fn merged_weight(policy: &Policy, name: &str) -> Result<Tensor, ModelError> {
     let _no_grad = tch::no_grad_guard();
     let own = policy.trainables.and_then(|trainables| trainables.get(name));
-    let Some(weight) = own.or_else(|| policy.base.get(name)) else {
-        return Err(ModelError::NoSuchTensor { name: name.to_string() });
+    let weight = match (own, policy.base.nf4(name)) {
+        (Some(own), _) => own.f_detach()?,
+        (None, Some(held)) => held.dequantize(Kind::Float)?,
+        (None, None) => {
+            let found = policy.base.get(name);
+            found.ok_or_else(|| ModelError::NoSuchTensor { name: name.to_string() })?.shallow_clone()
+        }
     };
-    let weight = weight.f_detach()?.f_to_kind(Kind::Float)?;
+    let weight = weight.f_to_kind(Kind::Float)?;
     let weight = match delta(policy, name)? {
         Some(delta) => weight.f_add(&delta)?,
         None => weight,
@@ -87,7 +92,8 @@ pub fn write_folder(policy: &Policy, path: &Path, companions: &[Companion]) -> R
 /// Loads a folder that was written from this model and compares logits; the difference relative to their spread.
 /// An error names the difference when it is more than rounding.
 pub fn verify(policy: &Policy, path: &Path) -> Result<f64, ModelError> {
-    let reloaded = load::load_folder(path, policy.base.dtype, policy.base.device, &mut |_, _| true)?;
+    let reloaded =
+        load::load_folder(path, policy.base.dtype, Quantization::Off, policy.base.device, &mut |_, _| true)?;
     let length = policy.base.config.max_position_embeddings.min(16);
     let ids: Vec<i64> =
         (0..length).map(|index| (index * 7919 + 11) % policy.base.config.vocab_size).collect();
@@ -167,12 +173,27 @@ mod tests {
     }
 
     #[test]
+    fn a_model_of_4_bits_is_merged_as_the_floats_it_computes_with() {
+        let path = fixtures::folder("tiny-llama3");
+        let quantization = Quantization::Nf4;
+        let base = load::load(&path, Kind::Float, quantization, tch::Device::Cpu, &mut |_, _| true).unwrap();
+        assert!(base.nf4("model.layers.0.mlp.up_proj.weight").is_some());
+        let adapters = adapted(&base);
+        let policy = Policy { base: &base, trainables: Some(&adapters) };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("merged");
+        write_folder(&policy, &path, &[]).unwrap();
+        assert!(verify(&policy, &path).unwrap() < 1e-5);
+    }
+
+    #[test]
     fn an_untouched_model_is_written_bit_for_bit() {
         let base = fixtures::load("tiny-llama3");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("copy");
         write_folder(&fixtures::policy(&base), &path, &[]).unwrap();
-        let back = load::load_folder(&path, Kind::Float, base.device, &mut |_, _| true).unwrap();
+        let back =
+            load::load_folder(&path, Kind::Float, Quantization::Off, base.device, &mut |_, _| true).unwrap();
         assert_eq!(back.config, base.config);
         assert!(base.iter().all(|(name, tensor)| back.get(name) == Some(tensor)));
     }

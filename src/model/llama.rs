@@ -9,7 +9,7 @@ use crate::model::lora::{self, LoraSettings};
 use crate::model::operations;
 use crate::model::rope::Rotation;
 use crate::model::trainables::Trainables;
-use crate::torch::kernels::Linear;
+use crate::torch::kernels::{Linear, Weight};
 use crate::torch::{device, random};
 use std::borrow::Cow;
 use tch::Tensor;
@@ -146,6 +146,15 @@ impl Policy<'_> {
         }
     }
 
+    /// The weight of a linear as products take it.
+    fn linear_weight(&self, name: &str) -> Weight {
+        let own = self.trainables.and_then(|trainables| trainables.get(name));
+        match self.base.nf4(name).filter(|_| own.is_none()) {
+            Some(held) => Weight::Nf4(held.shallow_clone()),
+            None => Weight::Plain(self.weight(name)),
+        }
+    }
+
     pub(super) fn hidden_cached(&self, input_ids: &Tensor, cache: &mut KvCache) -> Tensor {
         let shape = input_ids.size2().expect("ids have two axes");
         let rotation = Rotation::range(&self.base.config, cache.length(), shape.1, self.base.device);
@@ -238,7 +247,7 @@ impl Policy<'_> {
         let share = self.lora().map_or(0.0, |settings| settings.dropout);
         let dropout = dropout.filter(|_| share > 0.0);
         let layers = names.each_ref().map(|name| Linear {
-            weight: self.weight(&format!("{name}.weight")),
+            weight: self.linear_weight(&format!("{name}.weight")),
             bias: self.bias(name),
             // With dropout each adapter has an input of its own.
             adapter: if dropout.is_some() { None } else { self.adapter(name) },

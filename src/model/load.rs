@@ -3,7 +3,7 @@
 use crate::files::gguf::Gguf;
 use crate::files::safetensors::{Archive, Dtype, View};
 use crate::model::ModelError;
-use crate::model::base::{Base, Origin};
+use crate::model::base::{Base, Origin, Quantization, held};
 use crate::model::config::{Config, LINEAR_MODULES, module_name};
 use crate::torch::raw;
 use std::collections::BTreeMap;
@@ -14,12 +14,18 @@ use tch::{Device, Kind, Tensor};
 pub type Observe<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 /// Loads whichever of the two the path is.
-pub fn load(path: &Path, dtype: Kind, device: Device, observe: Observe) -> Result<Base, ModelError> {
+pub fn load(
+    path: &Path,
+    dtype: Kind,
+    quantization: Quantization,
+    device: Device,
+    observe: Observe,
+) -> Result<Base, ModelError> {
     if path.is_dir() {
-        return load_folder(path, dtype, device, observe);
+        return load_folder(path, dtype, quantization, device, observe);
     }
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
-        return load_gguf(path, dtype, device, observe);
+        return load_gguf(path, dtype, quantization, device, observe);
     }
     if !path.exists() {
         return Err(crate::files::FilesError::Missing { path: path.to_path_buf() }.into());
@@ -53,13 +59,19 @@ pub fn read_config(path: &Path) -> Result<Config, ModelError> {
 
 /// Loads `config.json` and `model.safetensors` or its shards. Tensors the configuration does not call for
 /// (a tied head's copy, old RoPE buffers) are passed over.
-pub fn load_folder(path: &Path, dtype: Kind, device: Device, observe: Observe) -> Result<Base, ModelError> {
+pub fn load_folder(
+    path: &Path,
+    dtype: Kind,
+    quantization: Quantization,
+    device: Device,
+    observe: Observe,
+) -> Result<Base, ModelError> {
     let config = read_config(path)?;
     let archive = Archive::open(path)?;
     let names: Vec<String> = config.parameter_shapes().into_iter().map(|(name, _)| name).collect();
     let sizes = names.iter().filter_map(|name| archive.get(name));
     let total = sizes.map(|view| view.bytes.len() as u64).sum();
-    let mut tensors = BTreeMap::new();
+    let mut weights = BTreeMap::new();
     let mut done = 0;
     for name in names {
         let Some(view) = archive.get(&name) else {
@@ -67,24 +79,30 @@ pub fn load_folder(path: &Path, dtype: Kind, device: Device, observe: Observe) -
         };
         done += view.bytes.len() as u64;
         // One at a time to its kind and device, so that the peak is the model and one tensor.
-        let tensor = to_tensor(&name, &view)?.f_to_device(device)?.f_to_kind(dtype_of(&name, dtype))?;
+        let weight = held(&name, &to_tensor(&name, &view)?, dtype, quantization, device)?;
         archive.pass(&name);
-        tensors.insert(name, tensor);
+        weights.insert(name, weight);
         if !observe(done, total) {
             return Err(ModelError::Stopped { doing: "loading the model" });
         }
     }
     let files = archive.files().map(Path::to_path_buf).collect();
-    Base::new(config, tensors, dtype, device, Origin::Folder { path: path.to_path_buf(), files })
+    Base::assemble(config, weights, dtype, device, Origin::Folder { path: path.to_path_buf(), files })
 }
 
 /// Loads a GGUF file, dequantised. Its q and k rows are put back into the order of the HF layout.
-pub fn load_gguf(path: &Path, dtype: Kind, device: Device, observe: Observe) -> Result<Base, ModelError> {
+pub fn load_gguf(
+    path: &Path,
+    dtype: Kind,
+    quantization: Quantization,
+    device: Device,
+    observe: Observe,
+) -> Result<Base, ModelError> {
     let gguf = Gguf::open(path)?;
     let config = Config::from_gguf(&gguf)?;
     let names = gguf_names(&config);
     let total = names.len() as u64;
-    let mut tensors = BTreeMap::new();
+    let mut weights = BTreeMap::new();
     for (done, (name, stored, heads)) in names.into_iter().enumerate() {
         let Ok(info) = gguf.tensor(&stored) else {
             return Err(ModelError::TensorMissing { name: stored });
@@ -95,12 +113,12 @@ pub fn load_gguf(path: &Path, dtype: Kind, device: Device, observe: Observe) -> 
             Some(heads) => unpermute(&name, &tensor, heads, config.head_dim)?,
             None => tensor,
         };
-        tensors.insert(name.clone(), tensor.f_to_device(device)?.f_to_kind(dtype_of(&name, dtype))?);
+        weights.insert(name.clone(), held(&name, &tensor, dtype, quantization, device)?);
         if !observe(done as u64 + 1, total) {
             return Err(ModelError::Stopped { doing: "loading the model" });
         }
     }
-    Base::new(config, tensors, dtype, device, Origin::Gguf { path: path.to_path_buf() })
+    Base::assemble(config, weights, dtype, device, Origin::Gguf { path: path.to_path_buf() })
 }
 
 /// A tensor of a file on the CPU, in the kind it is stored in.
@@ -114,10 +132,6 @@ pub fn to_tensor(name: &str, view: &View) -> Result<Tensor, ModelError> {
     };
     let shape: Vec<i64> = view.shape.iter().map(|side| *side as i64).collect();
     Ok(raw::from_bytes(view.bytes, &shape, kind)?)
-}
-
-fn dtype_of(name: &str, dtype: Kind) -> Kind {
-    if name.ends_with("norm.weight") { Kind::Float } else { dtype }
 }
 
 /// Checkpoint name, GGUF name, and the heads whose rows are permuted, of every tensor.
@@ -182,10 +196,14 @@ mod tests {
     #[test]
     fn what_is_no_model_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let error = load(folder.path(), Kind::Float, Device::Cpu, &mut |_, _| true).map(|_| ()).unwrap_err();
+        let error = load(folder.path(), Kind::Float, Quantization::Off, Device::Cpu, &mut |_, _| true)
+            .map(|_| ())
+            .unwrap_err();
         assert!(error.to_string().contains("is neither a Hugging Face folder"), "{error}");
         let missing = folder.path().join("missing.gguf");
-        let error = load(&missing, Kind::Float, Device::Cpu, &mut |_, _| true).map(|_| ()).unwrap_err();
+        let error = load(&missing, Kind::Float, Quantization::Off, Device::Cpu, &mut |_, _| true)
+            .map(|_| ())
+            .unwrap_err();
         assert!(error.to_string().ends_with("does not exist"), "{error}");
     }
 }

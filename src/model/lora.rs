@@ -2,7 +2,7 @@
 
 use crate::model::ModelError;
 use crate::model::base::Base;
-use crate::model::config::{LINEAR_MODULES, module_name};
+use crate::model::config::{Config, LINEAR_MODULES, module_name};
 use crate::torch::random;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,10 +50,7 @@ impl LoraSettings {
         if self.rank < 1 {
             return Err(ModelError::RankTooSmall { rank: self.rank });
         }
-        let config = &base.config;
-        let layers = 0..config.num_hidden_layers;
-        let all = layers.flat_map(|layer| LINEAR_MODULES.map(|module| (module_name(layer, module), module)));
-        let all: Vec<Module> = all.map(|(name, module)| (name, config.linear_shape(module))).collect();
+        let all = linears(&base.config);
         for target in &self.targets {
             let alone = LoraSettings { targets: vec![target.clone()], ..self.clone() };
             if !all.iter().any(|(module, _)| alone.matches(module)) {
@@ -70,6 +67,13 @@ impl LoraSettings {
         }
         Ok(modules)
     }
+}
+
+/// All modules that an adapter can be for.
+pub fn linears(config: &Config) -> Vec<Module> {
+    let layers = 0..config.num_hidden_layers;
+    let all = layers.flat_map(|layer| LINEAR_MODULES.map(|module| (module_name(layer, module), module)));
+    all.map(|(name, module)| (name, config.linear_shape(module))).collect()
 }
 
 /// The names of a module's two tensors.

@@ -3,7 +3,7 @@
 //! Both ways compute the same; the second is the oracle of the first.
 
 use crate::torch::TorchError;
-use crate::torch::kernels::{self, Linear};
+use crate::torch::kernels::{self, Linear, Weight};
 use tch::{Kind, Tensor};
 
 /// RMSNorm (Zhang and Sennrich, 2019), computed in fp32, given back in the kind of `x`.
@@ -96,7 +96,10 @@ mod plain {
 
     /// The sums are taken inside the products, so that no tensor is made only to be added.
     pub fn linear(x: &Tensor, residual: Option<&Tensor>, layer: &Linear, scale: f64) -> Tensor {
-        let weight_t = layer.weight.tr();
+        let weight_t = match &layer.weight {
+            Weight::Plain(weight) => weight.tr(),
+            Weight::Nf4(held) => held.dequantize(x.kind()).expect("its parts belong together").tr(),
+        };
         let mut out = match (residual, &layer.bias) {
             (Some(residual), None) => residual.addmm(x, &weight_t),
             (Some(residual), Some(bias)) => (residual + bias).addmm(x, &weight_t),
@@ -170,7 +173,7 @@ mod tests {
         let heads = x.view([4, 10, 4, 12]);
         assert!(difference(&rotate(&heads, &cos, &sin), &plain::rotate(&heads, &cos, &sin)) < 1e-5);
         let layer = Linear {
-            weight: normal(&[7, 48], 5),
+            weight: Weight::Plain(normal(&[7, 48], 5)),
             bias: Some(normal(&[7], 6)),
             adapter: Some((normal(&[2, 48], 7), normal(&[7, 2], 8))),
         };

@@ -53,12 +53,13 @@ pub fn read_config(path: &Path) -> Result<Value, ModelError> {
 pub fn read(path: &Path, base: &Base) -> Result<Trainables, ModelError> {
     let refuse = |reason: String| ModelError::Adapter { path: path.to_path_buf(), reason };
     let (settings, tensors) = read_folder(path)?;
+    let modules = lora::linears(&base.config);
     for (name, tensor) in &tensors {
         let module = lora::module_of(name).unwrap_or(name);
-        let Some(weight) = base.get(&format!("{module}.weight")) else {
+        let of_module = |(known, _): &(String, (i64, i64))| known == module;
+        let Some((_, (out, width))) = modules.iter().find(|known| of_module(known)).cloned() else {
             return Err(refuse(format!("adapts `{module}`, which the model does not have")));
         };
-        let (out, width) = weight.size2()?;
         let wanted =
             if name.ends_with("lora_A.weight") { [settings.rank, width] } else { [out, settings.rank] };
         if tensor.size() != wanted {

@@ -3,6 +3,7 @@
 use crate::data::shape::Shape;
 use crate::data::specification::Specification;
 use crate::language::value::Settings;
+use crate::model::base::Quantization;
 use crate::model::config::Config;
 use crate::train::recipe::Recipe;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub struct ModelDefinition {
     pub origin: ModelOrigin,
     pub tokenizer: TokenizerOrigin,
     pub dtype: Precision,
+    pub quantization: Quantization,
     /// As written: `auto`, `cpu`, `cuda`, `cuda:1`.
     pub device: String,
     /// Known without fetching or loading anything, where it is.
@@ -113,8 +115,9 @@ pub fn same(left: &Settings, right: &Settings) -> bool {
 impl ModelDefinition {
     /// A few words: where it comes from and how large it is.
     pub fn describe(&self) -> String {
+        let held = if self.quantization == Quantization::Nf4 { " in nf4" } else { "" };
         let size = self.config.as_ref().map_or(String::new(), |config| {
-            format!(", {} parameters", crate::units::grouped(config.parameter_count()))
+            format!(", {} parameters{held}", crate::units::grouped(config.parameter_count()))
         });
         match &self.origin {
             ModelOrigin::Folder(path) | ModelOrigin::Gguf(path) => format!("{}{size}", path.display()),

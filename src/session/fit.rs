@@ -5,6 +5,7 @@ use crate::data::packing::Packing;
 use crate::events::Diagnostic;
 use crate::language::codes;
 use crate::language::value::measure_text;
+use crate::model::base::Quantization;
 use crate::model::lora::LoraSettings;
 use crate::session::definitions::TuneDefinition;
 use crate::session::forecast::Forecast;
@@ -27,6 +28,24 @@ pub struct Edit {
     pub bytes: u64,
 }
 
+impl Edit {
+    pub fn sentence(&self) -> String {
+        format!("`{}`{} makes it {}", self.text, self.remark, Bytes(self.bytes))
+    }
+}
+
+/// What a live run can be set to so that it takes clearly less than it did when memory ran out, smallest changes first.
+pub fn live_edits(tune: &TuneDefinition, forecast: &Forecast) -> Vec<Edit> {
+    let less = forecast.plan.peak_without_snapshots() / 10 * 9;
+    let circumstances = Circumstances { snapshots: 0, ..forecast.circumstances };
+    let within = |room| {
+        let edits = Edits { tune, forecast, circumstances, room };
+        [edits.computed_twice(), edits.smaller_batch()].into_iter().flatten().collect()
+    };
+    let edits: Vec<Edit> = within(forecast.room.map_or(less, |room| room.min(less)));
+    if edits.is_empty() { within(less) } else { edits }
+}
+
 /// That there is no room for the run, with what would make it fit.
 pub fn complaint(tune: &TuneDefinition, forecast: &Forecast) -> Option<Diagnostic> {
     let room = forecast.room.filter(|_| forecast.lacks_room())?;
@@ -39,10 +58,9 @@ pub fn complaint(tune: &TuneDefinition, forecast: &Forecast) -> Option<Diagnosti
             Bytes(room)
         ),
     );
-    let edits = Edits { tune, forecast, room }.find();
+    let edits = Edits::new(tune, forecast, room).find();
     for edit in &edits {
-        diagnostic =
-            diagnostic.note(format!("`{}`{} makes it {}", edit.text, edit.remark, Bytes(edit.bytes)));
+        diagnostic = diagnostic.note(edit.sentence());
     }
     if edits.is_empty() {
         diagnostic = diagnostic.note("no setting makes it fit: take a smaller model, or free memory");
@@ -60,6 +78,7 @@ pub fn surely_lacks_room(forecast: &Forecast) -> bool {
 struct Edits<'a> {
     tune: &'a TuneDefinition,
     forecast: &'a Forecast,
+    circumstances: Circumstances,
     room: u64,
 }
 
@@ -74,7 +93,11 @@ struct Variant {
     material: Material,
 }
 
-impl Edits<'_> {
+impl<'a> Edits<'a> {
+    fn new(tune: &'a TuneDefinition, forecast: &'a Forecast, room: u64) -> Edits<'a> {
+        Edits { tune, forecast, circumstances: forecast.circumstances, room }
+    }
+
     /// Each edit that is enough alone, those that change the numbers least first; else several together.
     fn find(&self) -> Vec<Edit> {
         let alone: Vec<Edit> = [
@@ -84,6 +107,7 @@ impl Edits<'_> {
             self.shorter_rows(),
             self.adapters(),
             self.half_precision(),
+            self.four_bits(),
         ]
         .into_iter()
         .flatten()
@@ -92,8 +116,9 @@ impl Edits<'_> {
     }
 
     fn now(&self) -> Variant {
-        let Forecast { recipe, circumstances, material, .. } = self.forecast;
-        Variant { recipe: recipe.clone(), circumstances: *circumstances, material: material.clone() }
+        let Forecast { recipe, material, .. } = self.forecast;
+        let circumstances = self.circumstances;
+        Variant { recipe: recipe.clone(), circumstances, material: material.clone() }
     }
 
     /// The peak of a variant, if there is room for it.
@@ -190,6 +215,22 @@ impl Edits<'_> {
         variant.circumstances = variant.circumstances.in_kind(Kind::BFloat16, self.forecast.device);
         Some(Edit {
             text: "dtype = bf16".into(),
+            remark: format!(" in `model {}`", self.tune.model.name),
+            bytes: self.fits(&variant)?,
+        })
+    }
+
+    /// For adapters alone: what is held in 4 bits takes no update.
+    fn four_bits(&self) -> Option<Edit> {
+        let mut variant = self.now();
+        let is_lora =
+            matches!(variant.recipe.method, Method::Lora { .. }) && variant.recipe.freeze.is_empty();
+        if !is_lora || variant.circumstances.quantization == Quantization::Nf4 {
+            return None;
+        }
+        variant.circumstances.quantization = Quantization::Nf4;
+        Some(Edit {
+            text: "quantization = nf4".into(),
             remark: format!(" in `model {}`", self.tune.model.name),
             bytes: self.fits(&variant)?,
         })
@@ -292,6 +333,7 @@ mod tests {
             origin: ModelOrigin::Random { seed: 1 },
             tokenizer: TokenizerOrigin::Bytes,
             dtype: Precision::F32,
+            quantization: Quantization::Off,
             device: "cpu".into(),
             config: None,
             settings: Settings::new(),
@@ -309,7 +351,8 @@ mod tests {
     fn forecast(tune: &TuneDefinition, room: u64) -> Forecast {
         let config = preset("smollm2-135m").unwrap();
         let circumstances =
-            Circumstances { width: 4, compute: 4, process: 100 << 20, file: 0, snapshots: 64 << 20 };
+            Circumstances { process: 100 << 20, snapshots: 64 << 20, ..Circumstances::default() };
+        let circumstances = circumstances.in_kind(Kind::Float, tch::Device::Cpu);
         let material = Material { part: part(&[512; 64]), packing: Packing::Off, shuffle: false };
         let dataset = Dataset::new(vec![], Counts::default(), String::new(), Shape::Text, vec![], None);
         Forecast {
@@ -344,7 +387,7 @@ mod tests {
     fn edits_that_are_enough_are_named_and_fit() {
         let tune = lora(16, 1);
         let room = 4 << 30;
-        let edits = Edits { tune: &tune, forecast: &forecast(&tune, room), room }.find();
+        let edits = Edits::new(&tune, &forecast(&tune, room), room).find();
         assert!(edits.iter().all(|edit| edit.bytes <= room), "{edits:?}");
         let texts: Vec<&str> = edits.iter().map(|edit| edit.text.as_str()).collect();
         assert_eq!(texts, ["checkpointing = on", "batch = 4 x 4", "max_len = 128 tokens"]);

@@ -56,6 +56,7 @@ impl Session {
             process: PROCESS + dataset.parts.iter().map(|part| part.bytes()).sum::<u64>(),
             file: load::weights_path(&tune.model, out)?.map_or(0, |path| bytes_of(&path)),
             snapshots: snapshot_budget(&tune.settings),
+            quantization: tune.model.quantization,
             ..Circumstances::default().in_kind(dtype, device)
         };
         let room = self.room(tune, device, circumstances.process);
@@ -83,9 +84,9 @@ impl Session {
         let processor = self.processor()?;
         let Some(typical) = Typical::of(&forecast.material, recipe) else { return Ok(None) };
         let recipe = &crate::train::start::resolved(recipe).map_err(|error| failed(&error))?;
-        let bf16 = forecast.circumstances.width == 2;
         let device = device::name(forecast.device);
-        let subject = subject(&forecast.config, bf16, &device, &typical, &forecast.plan, recipe);
+        let subject =
+            subject(&forecast.config, &forecast.circumstances, &device, &typical, &forecast.plan, recipe);
         if memory::available()
             .is_some_and(|free| forecast.device == Device::Cpu && subject.bytes() > free / 2)
         {
@@ -185,5 +186,5 @@ pub fn base_hash(model: &ModelDefinition, out: &mut Out) -> Result<String, Diagn
         (_, Some(path)) => crate::model::load::origin(&path).map_err(|error| failed(&error))?,
         (_, None) => unreachable!("only random weights have no file"),
     };
-    origin.hash(&config, kind).map_err(|error| failed(&error))
+    origin.hash(&config, kind, model.quantization).map_err(|error| failed(&error))
 }

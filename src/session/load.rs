@@ -10,7 +10,7 @@ use crate::files::gguf::Gguf;
 use crate::files::samples;
 use crate::files::{FilesError, cache};
 use crate::language::codes;
-use crate::model::base::{Base, kind_name};
+use crate::model::base::{Base, Quantization, bytes_held, kind_name};
 use crate::model::load::load as load_weights;
 use crate::session::definitions::{
     DataDefinition, DataOrigin, ModelDefinition, ModelOrigin, Precision, TokenizerOrigin,
@@ -40,7 +40,7 @@ impl Session {
             model.name,
             grouped(base.config.parameter_count()),
             Bytes(base.bytes()),
-            kind_name(base.dtype),
+            kinds_text(base.dtype, base.quantization),
             device::name(base.device),
             Seconds(started.elapsed().as_secs_f64()),
         ));
@@ -180,11 +180,36 @@ impl Session {
 fn same_weights(left: &ModelDefinition, right: &ModelDefinition) -> bool {
     left.origin == right.origin
         && left.dtype == right.dtype
+        && left.quantization == right.quantization
         && left.device == right.device
         && match left.origin {
             ModelOrigin::Random { .. } => left.config == right.config,
             _ => true,
         }
+}
+
+/// `f32`, `nf4 and f32`
+fn kinds_text(dtype: tch::Kind, quantization: Quantization) -> String {
+    match quantization {
+        Quantization::Off => kind_name(dtype).to_string(),
+        Quantization::Nf4 => format!("nf4 and {}", kind_name(dtype)),
+    }
+}
+
+/// What the weights of a model take, and in what: `98.13 MB in nf4 and f32`.
+pub fn weights_text(model: &ModelDefinition) -> Option<String> {
+    let (config, device) = (model.config.as_ref()?, device::resolve(&model.device).ok()?);
+    let (dtype, quantization) = (dtype_on(model, device), model.quantization);
+    let bytes = Bytes(bytes_held(config, dtype, quantization));
+    Some(format!("{bytes} in {} on {}", kinds_text(dtype, quantization), device::name(device)))
+}
+
+fn dtype_on(model: &ModelDefinition, device: tch::Device) -> tch::Kind {
+    match model.dtype {
+        Precision::Bf16 => tch::Kind::BFloat16,
+        Precision::Auto if device.is_cuda() => tch::Kind::BFloat16,
+        _ => tch::Kind::Float,
+    }
 }
 
 fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic> {
@@ -194,14 +219,10 @@ fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic>
     let device = device::resolve(&model.device).map_err(|error| {
         Diagnostic::error(codes::DEVICE, sentence(&error)).note("`ltune doctor` lists what is there")
     })?;
-    let dtype = match model.dtype {
-        Precision::Bf16 => tch::Kind::BFloat16,
-        Precision::Auto if device.is_cuda() => tch::Kind::BFloat16,
-        _ => tch::Kind::Float,
-    };
+    let (dtype, quantization) = (dtype_on(model, device), model.quantization);
     let path = weights_path(model, out)?;
     if let Some(config) = &model.config {
-        must_fit(model, config.parameter_count(), dtype, device)?;
+        must_fit(model, bytes_held(config, dtype, quantization), dtype, device)?;
     }
     let task = format!("model {}", model.name);
     let cancel = out.cancel.clone();
@@ -218,9 +239,11 @@ fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic>
     match (&model.origin, &path) {
         (ModelOrigin::Random { seed }, _) => {
             let config = model.config.clone().expect("the check gives random weights a configuration");
-            Base::random(config, *seed, dtype, device).map_err(|error| failed(&error))
+            Base::random_held(config, *seed, dtype, quantization, device).map_err(|error| failed(&error))
         }
-        (_, Some(path)) => load_weights(path, dtype, device, &mut observe).map_err(|error| failed(&error)),
+        (_, Some(path)) => {
+            load_weights(path, dtype, quantization, device, &mut observe).map_err(|error| failed(&error))
+        }
         (_, None) => unreachable!("only random weights have no file"),
     }
 }
@@ -228,11 +251,11 @@ fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic>
 /// Weights that do not fit the free memory of their device are refused before they take it.
 fn must_fit(
     model: &ModelDefinition,
-    parameters: u64,
+    needed: u64,
     dtype: tch::Kind,
     device: tch::Device,
 ) -> Result<(), Diagnostic> {
-    let needed = Bytes(parameters.saturating_mul(if dtype == tch::Kind::BFloat16 { 2 } else { 4 }));
+    let needed = Bytes(needed);
     let free = if device == tch::Device::Cpu { memory::available() } else { memory::free_on(device) };
     let Some(free) = free.map(Bytes).filter(|free| needed > *free) else {
         return Ok(());
@@ -242,11 +265,16 @@ fn must_fit(
         format!(
             "model `{}` takes {needed} in {}, and {free} of memory is free",
             model.name,
-            kind_name(dtype)
+            kinds_text(dtype, model.quantization)
         ),
     );
     Err(match dtype {
-        tch::Kind::BFloat16 => diagnostic.note("take a smaller model, or free memory"),
+        _ if model.quantization == Quantization::Nf4 => {
+            diagnostic.note("take a smaller model, or free memory")
+        }
+        tch::Kind::BFloat16 => {
+            diagnostic.note("write `quantization = nf4` to train adapters over weights of 4 bits")
+        }
         _ => diagnostic.note("write `dtype = bf16` for half of it, or take a smaller model"),
     })
 }

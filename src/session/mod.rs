@@ -19,6 +19,7 @@ pub mod record;
 pub mod resume;
 pub mod rounds;
 pub mod run;
+pub mod shortage;
 pub mod stretches;
 pub mod timeline;
 pub mod training;

@@ -250,6 +250,7 @@ pub(in crate::session) fn leaves_checkpointing_open(settings: &Settings) -> bool
 pub fn train_error(run: &str, error: &TrainError) -> Diagnostic {
     let code = match error {
         TrainError::NotFinite { .. } => codes::NOT_FINITE,
+        TrainError::OutOfMemory { .. } => codes::OUT_OF_MEMORY,
         TrainError::PatternChangesNothing { .. } => codes::NO_EFFECT,
         TrainError::NoSchedule { .. }
         | TrainError::ScheduleGave { .. }

@@ -12,6 +12,7 @@ use crate::session::folder::RunFolder;
 use crate::session::record::{self, Record};
 use crate::session::run::{Run, train_error};
 use crate::session::sentence;
+use crate::torch::memory;
 use crate::train::error::TrainError;
 use crate::train::trainer::StepReport;
 use crate::train::watch::judge;
@@ -136,7 +137,10 @@ impl Run {
                     }
                 }
                 Err(TrainError::Aborted { .. }) => return Ok(Stop::Aborted),
-                Err(error) => return Err(train_error(&self.definition.name, &error)),
+                Err(error) => {
+                    memory::trim(); // what the step took
+                    return Err(train_error(&self.definition.name, &error));
+                }
             }
             if self.look_around(out)? {
                 return Ok(Stop::EarlyStopping);

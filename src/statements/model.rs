@@ -4,8 +4,10 @@ use crate::data::tokenizer::Tokenizer;
 use crate::events::{Diagnostic, Out};
 use crate::files::{hub, samples};
 use crate::language::codes;
+use crate::language::peers;
 use crate::language::schema::{Choice, Default, Form, Kind, Setting};
 use crate::language::value::{Origin, Resolved, Settings, Value};
+use crate::model::base::Quantization;
 use crate::model::config::Config;
 use crate::model::load::read_config;
 use crate::model::preset::preset;
@@ -119,6 +121,18 @@ const FORM: Form = Form {
         .aliases(&["torch_dtype", "precision"])
         .example("dtype = bf16"),
         Setting::new(
+            "quantization",
+            Kind::AnyOf(&[
+                Kind::None,
+                Kind::Choice(&[Choice::new("nf4", "normal floats of 4 bits, their scales of 8 (QLoRA)")]),
+            ]),
+            "how the linears of the blocks are held; adapters are trained over them, and computing stays in floats",
+        )
+        .or("none")
+        .translated(peers::QUANTIZATION)
+        .misnomers(peers::QUANTIZATION_MISNOMERS)
+        .example("quantization = nf4"),
+        Setting::new(
             "device",
             Kind::AnyOf(&[
                 Kind::Choice(&[
@@ -193,6 +207,10 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Mod
         Some("bf16") => Precision::Bf16,
         Some(_) => Precision::F32,
     };
+    let quantization = match settings.maybe_word("quantization") {
+        Some(_) => Quantization::Nf4,
+        None => Quantization::Off,
+    };
     let device = settings.text("device").to_string();
     if !is_device(&device) {
         let place = checking.place(&settings, "device");
@@ -222,8 +240,8 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Mod
         return None;
     }
     let settings = resolved(settings, config.as_ref());
-    let model =
-        ModelDefinition { name: name.to_string(), origin, tokenizer, dtype, device, config, settings };
+    let name = name.to_string();
+    let model = ModelDefinition { name, origin, tokenizer, dtype, quantization, device, config, settings };
     if model.tokenizer == TokenizerOrigin::Bytes {
         other_tokenizer(&model, Tokenizer::bytes().vocabulary_size())
             .into_iter()

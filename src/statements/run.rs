@@ -68,9 +68,8 @@ impl Action for Train {
         if self.resume {
             session.resume(&self.run, &RunFolder::path_of(&self.run), out)?;
         }
-        let run = session.run(&self.run, out)?;
-        if run.train(&self.goal, out)? {
-            run.finish(out)?;
+        if session.train(&self.run, &self.goal, out)? {
+            session.run(&self.run, out)?.finish(out)?;
         }
         Ok(())
     }

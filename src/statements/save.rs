@@ -5,6 +5,7 @@ use crate::language::codes;
 use crate::language::schema::{Choice, Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::Settings;
+use crate::model::base::Quantization;
 use crate::model::{export, peft};
 use crate::session::{Session, sentence};
 use crate::statements::{Action, Check, Checking, Statement};
@@ -61,7 +62,11 @@ impl Action for Save {
                 let difference = export::write_folder(&policy, &self.to, &files)
                     .and_then(|()| export::verify(&policy, &self.to))
                     .map_err(|error| failed(&error))?;
-                format!("read back: its logits differ by {difference:.1e} of their spread")
+                let whole = match subject.base.quantization {
+                    Quantization::Off => "",
+                    Quantization::Nf4 => "the weights of 4 bits became floats, as they computed; ",
+                };
+                format!("{whole}read back: its logits differ by {difference:.1e} of their spread")
             }
         };
         out.emit(Event::Saved {

@@ -55,7 +55,7 @@ fn origin_text(origin: Origin, sources: &Sources) -> String {
         Origin::Default => "default".to_string(),
         Origin::CommandLine => "--set".to_string(),
         Origin::Set { step } => format!("set at step {step}"),
-        Origin::Memory => "auto, by the free memory".to_string(),
+        Origin::Memory => "by free memory".to_string(),
         Origin::Script(span) => {
             format!("{}:{}", sources.get(span.source).name, sources.position(span).line)
         }

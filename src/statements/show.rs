@@ -13,6 +13,7 @@ use crate::language::schema::{Choice, Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::{Settings, Value};
 use crate::session::Session;
+use crate::session::load::weights_text;
 use crate::session::outline::Thing;
 use crate::session::record::method_text;
 use crate::session::training::time_left;
@@ -164,8 +165,17 @@ fn one(name: &str, session: &Session, sources: &Sources) -> Vec<Table> {
         Some(Thing::Own(_) | Thing::Broken(_)) | None => return vec![],
     };
     let mut tables = vec![settings_table(name, form, settings, sources)];
-    tables.extend(live(name, session));
+    tables.extend(live(name, session).or_else(|| weights(name, session)));
     tables
+}
+
+/// What a model takes.
+fn weights(name: &str, session: &Session) -> Option<Table> {
+    let model = session.outline.model(name)?;
+    let mut table = Table::new("", &["weights", ""]);
+    let is_loaded = if session.loaded(&model).is_some() { "loaded" } else { "not loaded yet" };
+    table.row(["memory".into(), format!("{}, {is_loaded}", weights_text(&model)?)]);
+    Some(table)
 }
 
 /// Where a run is.

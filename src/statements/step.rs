@@ -33,7 +33,7 @@ struct Step {
 
 impl Action for Step {
     fn run(&self, session: &mut Session, out: &mut Out) -> Result<(), Diagnostic> {
-        session.run(&self.run, out)?.train(&Goal::Steps(self.count), out).map(|_| ())
+        session.train(&self.run, &Goal::Steps(self.count), out).map(|_| ())
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include "cuda/half.h"
 #include "guarded.h"
+#include "nf4.h"
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <atomic>
@@ -409,15 +410,22 @@ struct SwiGlu : Function<SwiGlu> {
 
 // Where the tensors of linear layers stand in one list: the graph takes only tensors that are there.
 struct Places {
-  enum Part { kWeight, kBias, kA, kB, kParts };
+  enum Part { kWeight, kScales, kRanges, kBias, kA, kB, kParts };
   static constexpr int64_t kNone = -1;
-  // The residual's place, then four a layer.
+  // The residual's place, then six a layer.
   std::vector<int64_t> places;
 
   size_t layers() const { return (places.size() - 1) / kParts; }
   int64_t residual() const { return places[0]; }
   int64_t of(size_t layer, Part part) const { return places[1 + layer * kParts + part]; }
   bool is_adapted(size_t layer) const { return of(layer, kA) != kNone; }
+
+  // A layer's weight as a product takes it: brought to its kind, or dequantised, for as long as the product needs it.
+  at::Tensor weight(size_t layer, at::TensorList tensors, int64_t columns, at::ScalarType kind) const {
+    const auto& held = tensors[of(layer, kWeight)];
+    if (of(layer, kScales) == kNone) return held.to(kind);
+    return nf4::dequantized(held, tensors[of(layer, kScales)], tensors[of(layer, kRanges)], columns, kind);
+  }
 };
 
 // Linear layers over one input, with their adapters: products only, each sum taken inside of one. The adapters' first
@@ -436,7 +444,7 @@ struct Linears : Function<Linears> {
     bool x_is_wanted = false, low_is_wanted = false;
     int64_t from = 0;
     for (size_t layer = 0; layer < places.layers(); ++layer) {
-      const auto weight = get(places.of(layer, Places::kWeight)).to(x.scalar_type());
+      const auto weight = places.weight(layer, tensors, x.size(1), x.scalar_type());
       auto bias = get(places.of(layer, Places::kBias));
       if (bias.defined()) bias = bias.to(x.scalar_type());
       const auto start = residual.defined() && bias.defined() ? residual + bias : residual.defined() ? residual : bias;
@@ -457,6 +465,7 @@ struct Linears : Function<Linears> {
     ctx->save_for_backward(saved);
     ctx->saved_data["places"] = list;
     ctx->saved_data["scale"] = scale;
+    ctx->saved_data["columns"] = x.size(1);
     return outs;
   }
 
@@ -477,7 +486,7 @@ struct Linears : Function<Linears> {
       const int64_t a = places.of(layer, Places::kA), b = places.of(layer, Places::kB);
       const auto& dy = gradients[layer];
       if (for_x) {
-        const auto wide = tensors[weight].to(dy.scalar_type());
+        const auto wide = places.weight(layer, tensors, ctx->saved_data["columns"].toInt(), dy.scalar_type());
         of_x = of_x.defined() ? of_x.addmm_(dy, wide) : at::mm(dy, wide);
       }
       if (wanted(weight)) made[weight] = at::mm(dy.t(), x);
@@ -529,6 +538,12 @@ struct Linears : Function<Linears> {
 };
 
 }  // namespace
+
+bool nf4::filled_on_cuda(const at::Tensor& codes, const at::Tensor& scales, const at::Tensor& ranges, at::Tensor& out) {
+  const auto* half = half_for(out);
+  if (half) half->nf4(codes, scales, ranges, out);
+  return half != nullptr;
+}
 
 extern "C" {
 
@@ -599,9 +614,7 @@ char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, Handle
 
 char* ltune_nf4_on_cuda(Handle codes, Handle scales, Handle ranges, Handle out) {
   return guarded([&] {
-    const auto* half = half_for(*out);
-    TORCH_CHECK(half, "this kernel is for tensors on a GPU");
-    half->nf4(*codes, *scales, *ranges, *out);
+    TORCH_CHECK(nf4::filled_on_cuda(*codes, *scales, *ranges, *out), "this kernel is for tensors on a GPU");
   });
 }
 

@@ -2,14 +2,32 @@
 //!
 //! Like tch's plain operations these panic when libtorch refuses; shapes are checked before.
 
+use crate::torch::nf4::Nf4;
 use crate::torch::{TorchError, shim};
 use tch::{Kind, Tensor};
 
+/// A frozen weight in 4 bits, or any in floats.
+#[derive(Debug)]
+pub enum Weight {
+    Plain(Tensor),
+    Nf4(Nf4),
+}
+
+impl Weight {
+    /// `[out, in]`
+    pub fn size(&self) -> Vec<i64> {
+        match self {
+            Weight::Plain(tensor) => tensor.size(),
+            Weight::Nf4(held) => held.size().to_vec(),
+        }
+    }
+}
+
 /// A linear layer as a product takes it. Weight `[out, in]`, bias `[out]`, adapter `[r, in]` and `[out, r]`. All are of the
-/// kind of the input, but that weight and bias may be bf16 where they are frozen.
+/// kind of the input, but that weight and bias may be bf16 where they are frozen, and the weight nf4.
 #[derive(Debug)]
 pub struct Linear {
-    pub weight: Tensor,
+    pub weight: Weight,
     pub bias: Option<Tensor>,
     pub adapter: Option<(Tensor, Tensor)>,
 }
@@ -64,8 +82,12 @@ pub fn linears(x: &Tensor, residual: Option<&Tensor>, layers: &[Linear], scale: 
     let handles: Vec<shim::Handle> = layers
         .iter()
         .flat_map(|Linear { weight, bias, adapter }| {
+            let (weight, scales, ranges) = match weight {
+                Weight::Plain(weight) => (weight, None, None),
+                Weight::Nf4(held) => (&held.codes, Some(&held.scales), Some(&held.ranges)),
+            };
             let (a, b) = adapter.as_ref().map_or((None, None), |(a, b)| (Some(a), Some(b)));
-            [Some(weight), bias.as_ref(), a, b].map(pointer)
+            [Some(weight), scales, ranges, bias.as_ref(), a, b].map(pointer)
         })
         .collect();
     let mut outs = vec![std::ptr::null_mut(); layers.len()];
@@ -161,7 +183,11 @@ fn made(make: impl FnOnce(*mut *mut torch_sys::C_tensor) -> Result<(), TorchErro
 
 /// Panics as tch's plain operations do, so that who catches them finds libtorch's message.
 fn succeed(result: Result<(), TorchError>) {
-    result.map_err(|error| tch::TchError::Torch(error.to_string())).expect("shapes were checked");
+    let message = |error| match error {
+        TorchError::Operation(text) | TorchError::OutOfMemory(text) => text,
+        other => other.to_string(),
+    };
+    result.map_err(|error| tch::TchError::Torch(message(error))).expect("shapes were checked");
 }
 
 #[cfg(test)]
@@ -415,12 +441,13 @@ mod tests {
         let shapes: &[&[i64]] = &[&[20, 12], &[6, 12], &[9, 12], &[9], &[4, 12], &[9, 4], &[2, 12], &[6, 2]];
         let inputs: Vec<Tensor> = shapes.iter().zip(20..).map(|(shape, seed)| normal(shape, seed)).collect();
         let layer = |x: &[Tensor], weight: usize, bias: Option<usize>, adapter: Option<usize>| Linear {
-            weight: x[weight].shallow_clone(),
+            weight: Weight::Plain(x[weight].shallow_clone()),
             bias: bias.map(|index| x[index].shallow_clone()),
             adapter: adapter.map(|index| (x[index].shallow_clone(), x[index + 1].shallow_clone())),
         };
         let plain = |x: &Tensor, layer: &Linear| {
-            let out = x.mm(&layer.weight.tr());
+            let Weight::Plain(weight) = &layer.weight else { panic!("weights are floats here") };
+            let out = x.mm(&weight.tr());
             let out = layer.bias.iter().fold(out, |out, bias| out + bias);
             layer.adapter.iter().fold(out, |out, (a, b)| out + x.mm(&a.tr()).mm(&b.tr()) * 0.7)
         };
@@ -435,6 +462,29 @@ mod tests {
                 |x| linears(&x[0], None, &three_layers(x), 0.7),
                 |x| three_layers(x).iter().map(|layer| plain(&x[0], layer)).collect(),
             );
+        }
+    }
+
+    /// The same bits as products with the dequantised weight, forwards and backwards; the graph holds no float of it.
+    #[test]
+    fn layers_of_4_bits_are_those_of_their_dequantised_weights() {
+        let shapes: &[&[i64]] = &[&[20, 12], &[9], &[4, 12], &[9, 4], &[20, 9]];
+        let inputs: Vec<Tensor> = shapes.iter().zip(30..).map(|(shape, seed)| normal(shape, seed)).collect();
+        let held = Nf4::quantize(&normal(&[9, 12], 40)).unwrap();
+        for kind in KINDS {
+            let run = |weight: &dyn Fn() -> Weight| -> Vec<Tensor> {
+                let leaves: Vec<Tensor> =
+                    inputs.iter().map(|x| x.to_kind(kind).copy().set_requires_grad(true)).collect();
+                let [x, bias, a, b, residual] = &leaves[..] else { panic!("there are five") };
+                let adapter = Some((a.shallow_clone(), b.shallow_clone()));
+                let layer = Linear { weight: weight(), bias: Some(bias.shallow_clone()), adapter };
+                let out = linears(x, Some(residual), &[layer], 0.7).swap_remove(0);
+                (&out * &out).sum(Kind::Float).backward();
+                leaves.iter().map(Tensor::grad).chain([out.detach()]).collect()
+            };
+            let whole = held.dequantize(kind).unwrap();
+            let plain = run(&|| Weight::Plain(whole.shallow_clone()));
+            assert_eq!(run(&|| Weight::Nf4(held.shallow_clone())), plain, "{kind:?}");
         }
     }
 }

@@ -21,7 +21,8 @@ pub fn error(text: &str) -> TorchError {
         || text.contains("can't allocate memory")
         || text.contains("not enough memory")
     {
-        return TorchError::OutOfMemory(text);
+        let reason = text.rsplit_once("DefaultCPUAllocator: ").map_or(text.as_str(), |(_, reason)| reason);
+        return TorchError::OutOfMemory(reason.to_string());
     }
     TorchError::Operation(text)
 }
@@ -32,7 +33,8 @@ pub fn of_panic(payload: &(dyn Any + Send)) -> Option<TorchError> {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| payload.downcast_ref::<&str>().copied())?;
-    let (_, message) = text.split_once("value: Torch(\"")?;
+    let (_, message) = text.split_once(": Torch(\"")?;
+    let message = message.strip_suffix("\")").unwrap_or(message);
     Some(error(&message.replace("\\n", "\n").replace("\\\"", "\"")))
 }
 
@@ -61,6 +63,11 @@ mod tests {
             std::panic::catch_unwind(|| tch::Tensor::from_slice(&[1f32, 2.0]).view([3])).unwrap_err();
         let error = of_panic(payload.as_ref()).unwrap().to_string();
         assert_eq!(error, "libtorch: shape '[3]' is invalid for input of size 2");
+        let short =
+            || Err::<(), _>(tch::TchError::Torch("DefaultCPUAllocator: can't allocate memory: x".into()));
+        let payload = std::panic::catch_unwind(|| short().expect("shapes were checked")).unwrap_err();
+        let error = of_panic(payload.as_ref()).unwrap();
+        assert!(matches!(error, TorchError::OutOfMemory(why) if why == "can't allocate memory: x"));
         let other = std::panic::catch_unwind(|| panic!("mine")).unwrap_err();
         assert!(of_panic(other.as_ref()).is_none());
     }

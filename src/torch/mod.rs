@@ -12,6 +12,7 @@ pub mod kernels;
 mod library;
 pub mod memory;
 pub mod message;
+pub mod nf4;
 pub mod nvrtc;
 pub mod optimizer;
 pub mod processor;

@@ -7,12 +7,13 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 
 /// The kernels, one program. What comes first is used by what follows.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     include_str!("../../kernels/cuda/common.cu"),
     include_str!("../../kernels/cuda/rms_norm.cu"),
     include_str!("../../kernels/cuda/rotate.cu"),
     include_str!("../../kernels/cuda/swiglu.cu"),
     include_str!("../../kernels/cuda/loss.cu"),
+    include_str!("../../kernels/cuda/nf4_values.cu"),
     include_str!("../../kernels/cuda/nf4.cu"),
 ];
 

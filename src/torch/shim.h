@@ -40,7 +40,8 @@ char* ltune_rms_norm(Handle x, Handle weight, double eps, Handle* out);
 char* ltune_add_rms_norm(Handle x, Handle residual, Handle weight, double eps, Handle* sum, Handle* out);
 char* ltune_rotate(Handle x, Handle cos, Handle sin, Handle* out);
 char* ltune_swiglu(Handle gate, Handle up, Handle* out);
-// Linear layers over one input. `layers` holds weight, bias, A and B of each; null for what a layer has not.
+// Linear layers over one input. `layers` holds weight, scales, ranges, bias, A and B of each; null for what a layer has
+// not. With scales and ranges the weight is the codes of nf4.
 char* ltune_linears(Handle x, Handle residual, const Handle* layers, size_t count, double scale, Handle* outs);
 // The loss of each row of logits, where they lie. The first makes the logits the gradient of `scale · loss`, in place.
 char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, Handle* losses);
@@ -64,6 +65,10 @@ const CudaHalf* ltune_cuda();
 int ltune_serves(Handle x);
 // What must be set before CUDA is first asked: memory in segments that grow, and a workspace of cuBLAS that repeats.
 char* ltune_ready_for_cuda();
+// 4-bit weights on the CPU; see nf4.rs. `codes`, `scales` and `ranges` are of the right size and filled.
+char* ltune_nf4_quantize(Handle weight, Handle codes, Handle scales, Handle ranges);
+char* ltune_nf4_dequantize(Handle codes, Handle scales, Handle ranges, int64_t columns, int bf16, Handle* out);
+void ltune_nf4_tables(const float** code, const float** map);
 
 int ltune_grad_mode();
 void ltune_set_grad_mode(int on);

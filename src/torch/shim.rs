@@ -80,6 +80,21 @@ unsafe extern "C" {
         scale: c_double,
         outs: *mut Made,
     ) -> *mut c_char;
+    pub(super) fn ltune_nf4_quantize(
+        weight: Handle,
+        codes: Handle,
+        scales: Handle,
+        ranges: Handle,
+    ) -> *mut c_char;
+    pub(super) fn ltune_nf4_dequantize(
+        codes: Handle,
+        scales: Handle,
+        ranges: Handle,
+        columns: i64,
+        bf16: c_int,
+        out: *mut Made,
+    ) -> *mut c_char;
+    pub(super) fn ltune_nf4_tables(code: *mut *const f32, map: *mut *const f32);
     pub(super) fn ltune_loss_to_gradient(
         logits: Handle,
         targets: Handle,

@@ -3,7 +3,7 @@
 use crate::data::batch::Schedule;
 use crate::model::config::{Config, layer_of};
 use crate::train::material::Material;
-use crate::train::plan::{Plan, lora_settings};
+use crate::train::plan::{Circumstances, Plan, lora_settings};
 use crate::train::probe::{Probed, Subject, renamed};
 use crate::train::recipe::Recipe;
 use crate::train::rehearsal::MicroBatch;
@@ -85,7 +85,7 @@ impl From<&MicroBatch> for Typical {
 /// What is to be probed for a run; small enough to be stepped a few times in two or three seconds.
 pub fn subject(
     config: &Config,
-    bf16: bool,
+    circumstances: &Circumstances,
     device: &str,
     typical: &Typical,
     plan: &Plan,
@@ -102,7 +102,8 @@ pub fn subject(
     let micro_batch = typical.cut_to((operations / operations_per_token(config, typical)).max(64.0));
     Subject {
         config: Config { num_hidden_layers: 1, ..config.clone() },
-        bf16,
+        bf16: circumstances.width == 2,
+        quantization: circumstances.quantization,
         device: device.to_string(),
         block: block.into_iter().map(|(name, shape)| (renamed(name, 0), shape.clone())).collect(),
         ends: ends.into_iter().map(|(name, _)| name.clone()).collect(),
@@ -162,7 +163,7 @@ mod tests {
     use crate::data::packing::Packing;
     use crate::model::preset::preset;
     use crate::train::fixtures::{material, packed, part};
-    use crate::train::plan::{Circumstances, plan};
+    use crate::train::plan::plan;
     use crate::train::probe::{Freshness, Pace};
     use crate::train::recipe::{Batch, Length, Method};
 
@@ -178,11 +179,10 @@ mod tests {
     #[test]
     fn a_run_takes_the_sum_of_its_parts() {
         let (config, material) = (preset("smollm2-135m").unwrap(), whole());
-        let plan =
-            plan(&config, Circumstances { width: 4, ..Circumstances::default() }, &material, &recipe())
-                .unwrap();
+        let circumstances = Circumstances { width: 4, ..Circumstances::default() };
+        let plan = plan(&config, circumstances, &material, &recipe()).unwrap();
         let typical = Typical::of(&material, &recipe()).unwrap();
-        let subject = subject(&config, false, "cpu", &typical, &plan, &recipe());
+        let subject = subject(&config, &circumstances, "cpu", &typical, &plan, &recipe());
         let pace =
             Pace { ends: 0.3, first: 0.05, block: 0.06, forward: 0.02, update_block: 0.01, update_ends: 0.0 };
         let probed = Probed { pace, at: 0, source: Freshness::Kept };

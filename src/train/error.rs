@@ -38,6 +38,11 @@ pub enum TrainError {
     #[error("nothing is left to train; unfreeze something, for example `layers 0`")]
     NothingTrained,
 
+    #[error(
+        "`{name}` is held in 4 bits and takes no update; train adapters over it (`method = lora`), or leave `quantization` out"
+    )]
+    Quantized { name: String },
+
     #[error("there are no rows to train on; look at `data`: every row was dropped, or the part is empty")]
     NoRows,
 
@@ -51,6 +56,9 @@ pub enum TrainError {
          {}: lower `lr`, set `clip`, or look at these rows", step - 1
     )]
     NotFinite { what: &'static str, step: u64, rows: String },
+
+    #[error("step {step} ran out of memory ({reason}); the run is as it was after step {}", step - 1)]
+    OutOfMemory { step: u64, reason: String },
 
     #[error("step {step} was aborted; the run is as it was after step {}", step - 1)]
     Aborted { step: u64 },
@@ -93,6 +101,25 @@ pub enum TrainError {
 
     #[error(transparent)]
     Torch(#[from] TorchError),
+}
+
+impl TrainError {
+    /// What libtorch said when it had no memory left, if that is what this is.
+    fn shortage(&self) -> Option<&str> {
+        match self {
+            TrainError::Torch(TorchError::OutOfMemory(reason))
+            | TrainError::Model(ModelError::Torch(TorchError::OutOfMemory(reason))) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The same error as one of this step, if memory was short.
+    pub(super) fn of_step(self, step: u64) -> TrainError {
+        match self.shortage().map(str::to_string) {
+            Some(reason) => TrainError::OutOfMemory { step, reason },
+            None => self,
+        }
+    }
 }
 
 impl From<tch::TchError> for TrainError {

@@ -18,9 +18,9 @@ pub struct Moment {
 }
 
 impl Moment {
-    fn zeros(optimizer: &Optimizer, parameter: &Tensor) -> Moment {
-        let tensors = (0..optimizer.moments()).map(|_| parameter.detach().zeros_like()).collect();
-        Moment { tensors, updates: 0 }
+    fn zeros(optimizer: &Optimizer, parameter: &Tensor) -> Result<Moment, TrainError> {
+        let zeros = (0..optimizer.moments()).map(|_| Ok(parameter.f_detach()?.f_zeros_like()?));
+        Ok(Moment { tensors: zeros.collect::<Result<_, TrainError>>()?, updates: 0 })
     }
 
     /// A copy that shares nothing.
@@ -44,19 +44,23 @@ pub type Moments = BTreeMap<String, Moment>;
 /// A parameter, its gradient and its name.
 type Member<'a> = (&'a Tensor, Tensor, &'a str);
 
-/// Updates every tensor that has a gradient, in place, with the gradient as it stands.
+/// Updates every tensor that has a gradient, in place, with the gradient as it stands. Whatever takes memory comes first,
+/// so that nothing has changed if there is none.
 pub fn update(
     recipe: &Recipe,
     lr: f64,
     parameters: &BTreeMap<String, Tensor>,
     moments: &mut Moments,
 ) -> Result<(), TrainError> {
+    let mut fresh = Moments::new();
+    for (name, parameter, _) in gradients(parameters).filter(|(name, ..)| !moments.contains_key(*name)) {
+        fresh.insert(name.clone(), Moment::zeros(&recipe.optimizer, parameter)?);
+    }
+    moments.append(&mut fresh);
     let mut groups: BTreeMap<(u64, bool), Vec<Member>> = BTreeMap::new();
     for (name, parameter, gradient) in gradients(parameters) {
-        let moment =
-            moments.entry(name.clone()).or_insert_with(|| Moment::zeros(&recipe.optimizer, parameter));
         let decays = recipe.optimizer.decay() == Decay::All || is_matrix(name, parameter.dim());
-        groups.entry((moment.updates, decays)).or_default().push((parameter, gradient, name));
+        groups.entry((moments[name].updates, decays)).or_default().push((parameter, gradient, name));
     }
     for ((updates, decays), members) in &groups {
         let weight_decay = if *decays { recipe.optimizer.weight_decay() } else { 0.0 };

@@ -2,7 +2,7 @@
 
 use crate::data::batch::{Footprint, Schedule, Size};
 use crate::data::dataset::Part;
-use crate::model::base::compute_kind;
+use crate::model::base::{Quantization, compute_kind};
 use crate::model::config::{Config, LINEAR_MODULES, layer_of, module_name};
 use crate::model::lora::{self, LoraSettings};
 use crate::model::loss::CHUNK;
@@ -24,6 +24,7 @@ pub struct Circumstances {
     pub width: u64,
     /// Bytes of a number of activations and products.
     pub compute: u64,
+    pub quantization: Quantization,
     /// Bytes of the process beside its tensors.
     pub process: u64,
     /// Bytes of the file that the weights are read from.
@@ -283,7 +284,7 @@ fn heaviest(order: &Schedule, config: &Config, width: u64) -> MicroBatch {
 /// What the tensors of a step with the heaviest micro-batches take.
 pub(super) fn peak(
     config: &Config,
-    Circumstances { width, compute, .. }: Circumstances,
+    Circumstances { width, compute, quantization, .. }: Circumstances,
     recipe: &Recipe,
     order: &Schedule,
 ) -> Result<Peak, TrainError> {
@@ -294,6 +295,7 @@ pub(super) fn peak(
         config,
         width,
         compute,
+        quantization,
         own: &own,
         trained: &is_trained,
         lora: lora_settings(recipe),
@@ -402,7 +404,14 @@ mod tests {
     use crate::train::fixtures::{material, part, trainer};
     use crate::train::recipe::{Batch, Checkpointing, Decay, Length, Optimizer, Selection};
 
-    const WIDE: Circumstances = Circumstances { width: 4, compute: 4, process: 0, file: 0, snapshots: 0 };
+    const WIDE: Circumstances = Circumstances {
+        width: 4,
+        compute: 4,
+        quantization: Quantization::Off,
+        process: 0,
+        file: 0,
+        snapshots: 0,
+    };
 
     fn smollm2(recipe: &Recipe) -> Plan {
         let config = preset("smollm2-135m").unwrap();

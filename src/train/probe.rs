@@ -2,7 +2,7 @@
 //! two with the code that trains. What was measured is kept, with what it was measured under.
 
 use crate::files::{atomic, hash};
-use crate::model::base::{Base, Origin};
+use crate::model::base::{Base, Origin, Quantization, held};
 use crate::model::config::{Config, layer_of};
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
 use crate::model::lora::LoraSettings;
@@ -28,6 +28,7 @@ pub struct Subject {
     /// The shape of the model, without the number of its layers.
     pub config: Config,
     pub bf16: bool,
+    pub quantization: Quantization,
     /// `cpu`, `cuda:0`
     pub device: String,
     /// Trained tensors of a block under their names in block 0, and their shapes; adapters too.
@@ -226,12 +227,12 @@ impl Stand {
         let config = Config { num_hidden_layers: blocks, vocab_size: ids, ..subject.config.clone() };
         let kind = if subject.bf16 { Kind::BFloat16 } else { Kind::Float };
         let device = device::resolve(&subject.device)?;
-        let tensors = config
-            .parameter_shapes()
-            .into_iter()
-            .map(|(name, shape)| Ok((name, filled(&shape, kind, device)?)));
-        let tensors = tensors.collect::<Result<BTreeMap<_, _>, TrainError>>()?;
-        let base = Base::new(config, tensors, kind, device, Origin::Random { seed: 0 })?;
+        let tensors = config.parameter_shapes().into_iter().map(|(name, shape)| {
+            let weight = held(&name, &filled(&shape, kind, device)?, kind, subject.quantization, device)?;
+            Ok((name, weight))
+        });
+        let weights = tensors.collect::<Result<BTreeMap<_, _>, TrainError>>()?;
+        let base = Base::assemble(config, weights, kind, device, Origin::Random { seed: 0 })?;
         let trainables = trainables(subject, &base)?;
         let MicroBatch { rows, length, supervised, documents } = &subject.micro_batch;
         let count = (rows * length) as usize;
@@ -345,6 +346,7 @@ mod tests {
         Subject {
             config: preset("tiny").unwrap(),
             bf16: false,
+            quantization: Quantization::Off,
             device: "cpu".into(),
             block: BTreeMap::from([("model.layers.0.mlp.up_proj.weight".into(), vec![176, 64])]),
             ends: vec!["model.norm.weight".into()],

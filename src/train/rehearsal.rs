@@ -2,6 +2,7 @@
 //! processor, with its kernels), `model/loss.rs` and `optimizer.rs`, on tensors without numbers. What changes there
 //! changes here.
 
+use crate::model::base::Quantization;
 use crate::model::config::{Config, module_name};
 use crate::model::lora::{self, LoraSettings};
 use crate::model::loss::CHUNK;
@@ -16,6 +17,7 @@ pub struct Play<'a> {
     pub width: u64,
     /// Bytes of a number of activations and products.
     pub compute: u64,
+    pub quantization: Quantization,
     /// The run's own tensors and their shapes: what it trains, and adapters that are frozen.
     pub own: &'a BTreeMap<String, Vec<i64>>,
     /// Which of them take gradients.
@@ -82,6 +84,10 @@ impl<'a> Cast<'a> {
             let (rows, columns) = sides(&shape);
             let norm = name.ends_with("norm.weight");
             let width = if norm { WIDE } else { play.width };
+            if play.quantization.holds(&name) {
+                let _read = stage.make(Purpose::Weights, rows, columns, WIDE);
+                return (name, stage.make_quantized(rows, columns));
+            }
             // What is read is fp32, until it is brought to its kind.
             let read = (width < WIDE).then(|| stage.make(Purpose::Weights, rows, columns, WIDE));
             let kept = stage.make(Purpose::Weights, rows, columns, width);
@@ -298,7 +304,7 @@ mod tests {
     use crate::data::batch::Schedule;
     use crate::data::packing::Packing;
     use crate::events::Cancel;
-    use crate::model::base::Base;
+    use crate::model::base::{Base, Quantization};
     use crate::model::config::Config;
     use crate::model::lora::LoraSettings;
     use crate::model::preset::preset;
@@ -333,17 +339,24 @@ mod tests {
     }
 
     /// Bytes that the large tensors of an epoch's real steps lie in, and the planned ones.
-    fn measured_and_planned(kind: Kind, recipe: &Recipe, material: &Material) -> (f64, f64) {
+    fn measured_and_planned(
+        kind: Kind,
+        quantization: Quantization,
+        recipe: &Recipe,
+        material: &Material,
+    ) -> (f64, f64) {
         let heap = Heap::installed().expect("this process has one");
         memory::trim();
         heap.forget();
-        let base = Arc::new(Base::random(config(), 1, kind, Device::Cpu).unwrap());
+        let base = Base::random_held(config(), 1, kind, quantization, Device::Cpu).unwrap();
+        let base = Arc::new(base);
         let mut run = Trainer::new(base, material.clone(), recipe.clone()).unwrap();
         for _ in 0..run.steps_per_epoch() {
             run.step(&Cancel::default()).unwrap();
         }
         let order = Schedule::new(&material.part, material.layout(recipe));
-        let circumstances = Circumstances::default().in_kind(kind, Device::Cpu);
+        let circumstances =
+            Circumstances { quantization, ..Circumstances::default().in_kind(kind, Device::Cpu) };
         let peak = peak(&config(), circumstances, recipe, &order).unwrap();
         (heap.farthest() as f64, (peak.bytes() - peak.small) as f64)
     }
@@ -359,28 +372,33 @@ mod tests {
         let mut wrong = vec![];
         frozen.freeze = vec![Selection::freeze("layers 0"), Selection::unfreeze("norms")];
         let twice = |recipe| Recipe { checkpointing: Checkpointing::On, ..recipe };
-        for (what, recipe, packing) in [
-            ("lora", lora(0.0, &all), Packing::Off),
-            ("lora with dropout", lora(0.1, &all), Packing::Off),
-            ("lora on two", lora(0.0, &["q_proj", "v_proj"]), Packing::Off),
-            ("packed lora", lora(0.0, &all), Packing::Rows { max_len: 128 }),
-            ("partly frozen lora", frozen, Packing::Off),
-            ("full", recipe(Method::Full), Packing::Off),
-            ("last layer", recipe(Method::LastLayers { count: 1 }), Packing::Off),
-            ("lora computed twice", twice(lora(0.1, &all)), Packing::Off),
-            ("packed lora computed twice", twice(lora(0.0, &all)), Packing::Rows { max_len: 128 }),
-            ("full computed twice", twice(recipe(Method::Full)), Packing::Off),
+        let (floats, nf4) = (Quantization::Off, Quantization::Nf4);
+        for (what, quantization, recipe, packing) in [
+            ("lora", floats, lora(0.0, &all), Packing::Off),
+            ("lora with dropout", floats, lora(0.1, &all), Packing::Off),
+            ("lora on two", floats, lora(0.0, &["q_proj", "v_proj"]), Packing::Off),
+            ("packed lora", floats, lora(0.0, &all), Packing::Rows { max_len: 128 }),
+            ("partly frozen lora", floats, frozen, Packing::Off),
+            ("full", floats, recipe(Method::Full), Packing::Off),
+            ("last layer", floats, recipe(Method::LastLayers { count: 1 }), Packing::Off),
+            ("lora computed twice", floats, twice(lora(0.1, &all)), Packing::Off),
+            ("packed lora computed twice", floats, twice(lora(0.0, &all)), Packing::Rows { max_len: 128 }),
+            ("full computed twice", floats, twice(recipe(Method::Full)), Packing::Off),
+            ("lora over 4 bits", nf4, lora(0.0, &all), Packing::Off),
+            ("lora over 4 bits, computed twice", nf4, twice(lora(0.1, &all)), Packing::Off),
         ] {
             for kind in [Kind::Float, Kind::BFloat16] {
-                let (measured, planned) = measured_and_planned(kind, &recipe, &rows(packing));
+                let (measured, planned) = measured_and_planned(kind, quantization, &recipe, &rows(packing));
                 let ratio = planned / measured;
                 println!(
                     "{what} {kind:?}: planned {:.1} MB, measured {:.1} MB",
                     planned / 1e6,
                     measured / 1e6
                 );
-                wrong
-                    .extend((!(0.97..1.03).contains(&ratio)).then(|| format!("{what} {kind:?}: {ratio:.3}")));
+                // Floats that are made for a product and given back leave gaps which the order of loading decides on.
+                let accepted = if quantization == floats { 0.03 } else { 0.1 };
+                let is_off = (ratio - 1.0).abs() > accepted;
+                wrong.extend(is_off.then(|| format!("{what} {kind:?}: {ratio:.3}")));
             }
         }
         assert!(wrong.is_empty(), "{wrong:?}");

@@ -5,6 +5,7 @@
 //! own (RMSNorm), that of the operations it is made of.
 
 use crate::torch::heap::{self, Layout};
+use crate::torch::nf4;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -89,6 +90,13 @@ impl Stage {
     pub fn make(&self, purpose: Purpose, rows: u64, columns: u64, width: u64) -> Shade {
         let memory = Rc::new(Memory::take(self, purpose, rows * columns * width));
         Shade { memory, rows, columns, width, node: None }
+    }
+
+    /// A weight in nf4: a product takes it as floats, which are made for it.
+    pub fn make_quantized(&self, rows: u64, columns: u64) -> Shade {
+        let bytes = nf4::bytes_of((rows * columns) as usize);
+        let memory = Rc::new(Memory::take(self, Purpose::Weights, bytes));
+        Shade { memory, rows, columns, width: 0, node: None }
     }
 
     /// Builds no graph as long as what is given back lives.

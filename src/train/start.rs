@@ -85,10 +85,12 @@ pub fn resumed(
 
 /// The names that the recipe trains, of the base's tensors and of the adapters among `held`.
 fn selected(base: &Base, recipe: &Recipe, held: &Trainables) -> Result<BTreeSet<String>, TrainError> {
-    let of_base: Vec<String> = base.iter().map(|(name, _)| name.clone()).collect();
-    let adapters: Vec<String> =
-        held.tensors.keys().filter(|name| base.get(name).is_none()).cloned().collect();
-    trained(recipe, &of_base, &adapters, base.config.num_hidden_layers as usize)
+    let adapters: Vec<String> = held.tensors.keys().filter(|name| !base.has(name)).cloned().collect();
+    let names = trained(recipe, &base.names(), &adapters, base.config.num_hidden_layers as usize)?;
+    match names.iter().find(|name| base.nf4(name).is_some()) {
+        Some(name) => Err(TrainError::Quantized { name: name.clone() }),
+        None => Ok(names),
+    }
 }
 
 /// Only tensors of these names take gradients.

@@ -6,7 +6,7 @@ use crate::model::base::Base;
 use crate::model::llama::{DropoutSeed, Policy};
 use crate::model::loss::PendingSum;
 use crate::model::trainables::Trainables;
-use crate::torch::random;
+use crate::torch::{TorchError, message, random};
 use crate::train::clip::{clip, gradient_norm};
 use crate::train::error::TrainError;
 use crate::train::material::Material;
@@ -15,6 +15,7 @@ use crate::train::optimizer::{Moments, update};
 use crate::train::recipe::{Checkpointing, Recipe};
 use crate::train::schedule::{OwnSchedules, rate};
 use crate::train::start;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -154,13 +155,14 @@ impl Trainer {
         self.recipe = recipe;
     }
 
-    /// Takes one optimizer step. After an error or an abort the run is as it was after the step before.
+    /// Takes one optimizer step. After an error, an abort or a lack of memory the run is as it was after the step before.
     pub fn step(&mut self, cancel: &Cancel) -> Result<StepReport, TrainError> {
         let started = Instant::now();
         let step = self.step + 1;
         let batches = self.batches_of(step);
         self.trainables.clear_gradients();
-        let result = self.gradients(step, &batches, cancel).and_then(|(loss, grad_norm)| {
+        let result = within_memory(|| {
+            let (loss, grad_norm) = self.gradients(step, &batches, cancel)?;
             let lr = rate(&self.recipe, &self.own, self.steps_per_epoch(), step)?;
             if let Some(limit) = self.recipe.clip {
                 clip(&self.trainables.tensors, grad_norm, limit)?;
@@ -169,7 +171,7 @@ impl Trainer {
             Ok((loss, grad_norm, lr))
         });
         self.trainables.clear_gradients();
-        let (loss, grad_norm, lr) = result?;
+        let (loss, grad_norm, lr) = result.map_err(|error| error.of_step(step))?;
         self.step = step;
         Ok(StepReport {
             step,
@@ -252,6 +254,18 @@ impl Trainer {
     }
 }
 
+/// libtorch's plain operations panic when there is no memory for their result: here that becomes an error.
+fn within_memory<T>(compute: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
+    let panic = match catch_unwind(AssertUnwindSafe(compute)) {
+        Ok(result) => return result,
+        Err(panic) => panic,
+    };
+    match message::of_panic(&*panic) {
+        Some(error @ TorchError::OutOfMemory(_)) => Err(error.into()),
+        _ => resume_unwind(panic),
+    }
+}
+
 fn supervised(batches: &[MicroBatch]) -> usize {
     batches.iter().map(|batch| batch.supervised).sum()
 }
@@ -260,6 +274,7 @@ fn supervised(batches: &[MicroBatch]) -> usize {
 mod tests {
     use super::*;
     use crate::data::dataset::Part;
+    use crate::model::base::Quantization;
     use crate::model::config::Config;
     use crate::model::llama::Inputs;
     use crate::model::loss::{Detail, measure_micro};
@@ -350,6 +365,56 @@ mod tests {
             (steps(&mut run, 3), bytes(&run))
         };
         assert_eq!(run(Checkpointing::On), run(Checkpointing::Off));
+    }
+
+    /// A run of adapters over weights of 4 bits.
+    fn over_nf4(recipe: Recipe) -> Trainer {
+        let config = base().config.clone();
+        let base = Base::random_held(config, 1, Kind::Float, Quantization::Nf4, Device::Cpu).unwrap();
+        Trainer::new(Arc::new(base), material(), recipe).unwrap()
+    }
+
+    #[test]
+    fn adapters_over_4_bits_are_those_over_the_dequantised_weights() {
+        let mut held = over_nf4(lora());
+        let floats = held.base().names().into_iter().map(|name| {
+            let floats = held.base().floats(&name).unwrap().unwrap();
+            (name, floats)
+        });
+        let origin = crate::model::base::Origin::Random { seed: 1 };
+        let config = held.base().config.clone();
+        let whole = Base::new(config, floats.collect(), Kind::Float, Device::Cpu, origin).unwrap();
+        let mut whole = Trainer::new(Arc::new(whole), material(), lora()).unwrap();
+        assert_eq!(steps(&mut held, 6), steps(&mut whole, 6));
+        assert_eq!(bytes(&held), bytes(&whole));
+        assert!(held.base().bytes() < whole.base().bytes() / 2);
+    }
+
+    #[test]
+    fn over_4_bits_ten_steps_and_ten_are_twenty_also_with_activations_computed_twice_and_after_going_back() {
+        let (mut whole, mut halves) = (over_nf4(lora()), over_nf4(lora()));
+        let at_once = steps(&mut whole, 8);
+        assert_eq!(at_once, [steps(&mut halves, 4), steps(&mut halves, 4)].concat());
+        let mut twice = over_nf4(Recipe { checkpointing: Checkpointing::On, ..lora() });
+        let held = twice.snapshot();
+        steps(&mut twice, 3);
+        twice.restore(&held);
+        assert_eq!((steps(&mut twice.fork(), 8), steps(&mut twice, 8)), (at_once.clone(), at_once));
+        assert_eq!(bytes(&twice), bytes(&whole));
+    }
+
+    #[test]
+    fn weights_of_4_bits_are_not_trained_and_norms_over_them_are() {
+        let freeze = vec![Selection::unfreeze("norms"), Selection::unfreeze("embeddings")];
+        let mut run = over_nf4(Recipe { freeze, ..lora() });
+        let before = bytes(&run);
+        steps(&mut run, 3);
+        assert_ne!(bytes(&run)["model.norm.weight"], before["model.norm.weight"]);
+        for recipe in [full(), Recipe { method: Method::LastLayers { count: 1 }, ..full() }] {
+            let base = run.base().clone();
+            let error = Trainer::new(base, material(), recipe).unwrap_err().to_string();
+            assert!(error.contains("is held in 4 bits and takes no update"), "{error}");
+        }
     }
 
     #[test]

@@ -37,6 +37,15 @@ SETUPS = [
      "method = lora { rank = 8 }; batch = 4 x 1"),
     ("LoRA r 8 on all, 4 x 256, bf16", "bf16", RANDOM.format(length=256),
      "method = lora { rank = 8 }; batch = 4 x 1"),
+    ("LoRA r 8 on all, 4 x 256, activations twice", "f32", RANDOM.format(length=256),
+     "method = lora { rank = 8 }; batch = 4 x 1; checkpointing = on"),
+    ("full, 4 x 256", "f32", RANDOM.format(length=256), "method = full; batch = 4 x 1"),
+    ("full, 4 x 256, activations twice", "f32", RANDOM.format(length=256),
+     "method = full; batch = 4 x 1; checkpointing = on"),
+    ("LoRA r 8 on all, 4 x 256, nf4", "f32; quantization = nf4", RANDOM.format(length=256),
+     "method = lora { rank = 8 }; batch = 4 x 1"),
+    ("LoRA r 8 on all, 4 x 256, nf4, activations twice", "f32; quantization = nf4", RANDOM.format(length=256),
+     "method = lora { rank = 8 }; batch = 4 x 1; checkpointing = on"),
     ("full, 2 x 256, bf16", "bf16", RANDOM.format(length=256), "method = full; batch = 2 x 1"),
 ]
 
@@ -101,11 +110,11 @@ def main():
     options = parser.parse_args()
     wanted = [setup for setup in SETUPS if not options.setup or setup[0].startswith(tuple(options.setup))]
     rows = []
-    print(f"{'':36}{'planned':>9}{'measured':>10}{'':>9}{'planned':>9}{'measured':>10}{'':>9}{'load':>6}")
+    print(f"{'':52}{'planned':>9}{'measured':>10}{'':>9}{'planned':>9}{'measured':>10}{'':>9}{'load':>6}")
     for setup in wanted:
         row = measure(ltune_binary(), setup, options.steps, not options.without_snapshots)
         rows.append(row)
-        print(f"{row['name']:36}{row['planned_bytes'] / 1e6:6.0f} MB{row['peak_bytes'] / 1e6:7.0f} MB"
+        print(f"{row['name']:52}{row['planned_bytes'] / 1e6:6.0f} MB{row['peak_bytes'] / 1e6:7.0f} MB"
               f"{100 * (row['memory_ratio'] - 1):+7.1f} %{row['planned_seconds']:7.2f} s{row['seconds']:8.2f} s"
               f"{100 * (row['time_ratio'] - 1):+7.1f} %{row['load_before']:6.2f}", flush=True)
     for row in rows:

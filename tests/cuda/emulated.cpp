@@ -112,6 +112,7 @@ static unsigned __float_as_uint(float x) {
 #include "../../kernels/cuda/rotate.cu"
 #include "../../kernels/cuda/swiglu.cu"
 #include "../../kernels/cuda/loss.cu"
+#include "../../kernels/cuda/nf4_values.cu"
 #include "../../kernels/cuda/nf4.cu"
 
 // ---- launches ---------------------------------------------------------------------------------------------------------

@@ -9,12 +9,14 @@ mod with_data;
 use crate::events::Diagnostic;
 use crate::language::codes;
 use crate::language::value::Settings;
+use crate::model::base::{Quantization, is_linear};
 use crate::session::definitions::{DataDefinition, ModelDefinition};
 use crate::session::outline::Outline;
 use crate::session::stretches::Stretches;
 use crate::session::written::Written;
 use crate::statements::Checking;
 use crate::train::error::TrainError;
+use crate::train::plan::trained_shapes;
 use crate::train::recipe::{Method, Recipe};
 
 /// What a rule looks at.
@@ -36,6 +38,7 @@ const RULES: &[Rule] = &[
     adapter::targets,
     adapter::rank,
     last_layers,
+    quantized,
     freezing::freezing,
     learning_rate::unusual,
     stretches,
@@ -122,6 +125,35 @@ fn last_layers(facts: &Facts) -> Vec<Diagnostic> {
     let message = format!("`last_layers` asks for {count} layers and the model has {layers}");
     let diagnostic = Diagnostic::error(codes::TOO_MANY_LAYERS, message);
     vec![facts.written.at("method.count", diagnostic).note(format!("write `count = {layers}` or less"))]
+}
+
+/// What is held in 4 bits takes no update.
+fn quantized(facts: &Facts) -> Vec<Diagnostic> {
+    let model = facts.model;
+    let (path, what) = match &facts.recipe.method {
+        _ if model.quantization == Quantization::Off => return vec![],
+        Method::Full => ("method", "`full` trains"),
+        Method::LastLayers { .. } => ("method", "`last_layers` trains"),
+        Method::Lora { .. } => ("freeze", "`freeze` leaves trained"),
+    };
+    let shapes = model.config.as_ref().map(|config| trained_shapes(config, facts.recipe));
+    // Without its shape a model is known to have linears; with it, they may all be frozen.
+    let reaches = match shapes {
+        Some(Ok(shapes)) => shapes.keys().any(|name| is_linear(name)),
+        Some(Err(_)) => false, // told by another rule
+        None => path == "method",
+    };
+    if !reaches {
+        return vec![];
+    }
+    let message = format!("{what} weights that model `{}` holds in 4 bits", model.name);
+    vec![
+        facts
+            .written
+            .at(path, Diagnostic::error(codes::QUANTIZED, message))
+            .note("write `method = lora` to train adapters over them (QLoRA)")
+            .note(format!("or leave `quantization` out of `model {}`", model.name)),
+    ]
 }
 
 fn stretches(facts: &Facts) -> Vec<Diagnostic> {
