@@ -68,6 +68,7 @@ pub use crate::api::error::Error;
 pub use crate::api::metrics::Metrics;
 
 use crate::api::audience::{Audience, Heard, Watched};
+use crate::data::row::Row;
 use crate::evaluate::exact_match::Answer;
 use crate::events::{Cancel, Diagnostic, Evaluation, Event, Figure, Generation, Out, Step, Table};
 use crate::interpreter::{Interpreter, Outcome, Unit};
@@ -75,6 +76,7 @@ use crate::language::codes;
 use crate::language::scope::{NameKind, Scope};
 use crate::language::suggest::{all_of, nearest};
 use crate::model::export::merged_weight;
+use crate::session::own::{OwnFunction, guarded};
 use crate::session::{Subject, sentence};
 use crate::torch::heap::Heap;
 use crate::torch::memory::tune_allocator;
@@ -159,13 +161,33 @@ impl Session {
     /// Adds a schedule: from the moment to the share of `lr`, a number from zero up. `schedule = NAME` in `tune`, `set`
     /// and `fork` goes by it. It must be a pure function: going back takes steps again.
     pub fn own_schedule(&mut self, name: &str, function: Box<dyn Fn(Moment) -> f64>) -> Result<(), Error> {
-        self.interpreter.session.add_schedule(name, function).map_err(Error::of)
+        self.add(name, OwnFunction::Schedule(Box::new(guarded(function))))
     }
 
     /// Adds a metric: from what the model wrote for a row, greedily, and what was wanted, to a number; the metric is the
     /// mean over the rows. `eval a { metrics = [loss, NAME] }` measures it, `plot NAME of a` draws it.
     pub fn own_metric(&mut self, name: &str, function: Box<dyn Fn(&Answer) -> f64>) -> Result<(), Error> {
-        self.interpreter.session.add_metric(name, function).map_err(Error::of)
+        let one = guarded(move |answer: Answer| function(&answer));
+        self.add(name, OwnFunction::Metric(Box::new(move |answer| one(answer.clone()))))
+    }
+
+    /// Adds a row transform: from a row as it was read to the row as it is to be understood, or `None` to leave it out.
+    /// `transform = NAME` in `data` takes its rows through it before their columns are looked at. It must be a pure
+    /// function. Its rows are tokenized once a session: what a closure does is not known to the cache.
+    pub fn own_transform(
+        &mut self,
+        name: &str,
+        function: Box<dyn Fn(Row) -> Option<Row>>,
+    ) -> Result<(), Error> {
+        self.add(name, OwnFunction::each_row(function))
+    }
+
+    fn add(&mut self, name: &str, function: OwnFunction) -> Result<(), Error> {
+        self.audience.begin(cell(), None);
+        let Interpreter { session, out, .. } = &mut self.interpreter;
+        let added = session.add_own(vec![(name.to_string(), function)], out);
+        self.audience.end();
+        added.map_err(Error::of)
     }
 
     /// The numbers of a run; empty vectors before its first step.

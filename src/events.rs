@@ -173,6 +173,14 @@ impl Diagnostic {
         self
     }
 
+    /// With the place of a refusal, if it has one.
+    pub fn refused(self, refusal: &Refusal) -> Diagnostic {
+        match refusal.at {
+            Some(span) => self.at(span),
+            None => self,
+        }
+    }
+
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
@@ -418,6 +426,20 @@ pub enum Event {
         text: String,
         value: serde_json::Value,
     },
+}
+
+/// Why a function that somebody wrote gave no value, and where in a text that is, if it stands in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub why: String,
+    pub at: Option<Span>,
+}
+
+impl Refusal {
+    /// One without a place.
+    pub fn new(why: impl Into<String>) -> Refusal {
+        Refusal { why: why.into(), at: None }
+    }
 }
 
 /// A front end: turns events into its own form.

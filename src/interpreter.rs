@@ -17,6 +17,7 @@ use crate::language::value::{Origin, Resolved, Settings, Value};
 use crate::session::Session;
 use crate::session::journal::Ending;
 use crate::session::outline::Outline;
+use crate::session::own::Printed;
 use crate::statements::{self, Action, Check, Checking};
 use crate::torch::{gradient, message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -158,6 +159,7 @@ impl Interpreter {
     fn run_one(&mut self, statement: &Checked) -> Result<(), Diagnostic> {
         let (session, out) = (&mut self.session, &mut self.out);
         let result = catch_unwind(AssertUnwindSafe(|| statement.action.run(session, out)));
+        say_printed(&session.own.printed, out);
         result.unwrap_or_else(|panic| {
             gradient::enable();
             Err(match message::of_panic(&*panic) {
@@ -266,6 +268,12 @@ impl Checker<'_> {
                 self.outline.define_broken(&name.node, kind);
             }
             StatementKind::Repeat { count, body, .. } => self.repeat(count, body, folder),
+            StatementKind::Rust { word, text } => {
+                let Some(found) = self.find(word, FormKind::Language) else { return };
+                let Check::Rust(check) = found.check else { return };
+                let written = self.out.sources.text(span).to_string();
+                self.act(span, written, found.form.role, vec![], |checking| check(text, checking));
+            }
             StatementKind::Verb(verb) => {
                 let Some(found) = self.find(&verb.word, FormKind::Verb) else { return };
                 let Check::Verb(check) = found.check else { return };
@@ -575,6 +583,14 @@ impl Action for Bind {
     fn run(&self, session: &mut Session, _out: &mut Out) -> Result<(), Diagnostic> {
         session.outline.define_variable(&self.name, self.value.clone());
         Ok(())
+    }
+}
+
+/// Shows what functions of `rust` blocks have printed.
+fn say_printed(printed: &Printed, out: &mut Out) {
+    let lines = std::mem::take(&mut *printed.borrow_mut());
+    if !lines.is_empty() {
+        out.text(lines.join("\n"));
     }
 }
 

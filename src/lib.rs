@@ -29,6 +29,7 @@ pub mod interpreter;
 pub mod language;
 pub mod model;
 pub mod plot;
+pub mod rust;
 pub mod session;
 pub mod statements;
 pub mod torch;
@@ -39,5 +40,6 @@ pub mod units;
 pub use tch;
 
 pub use api::{Data, Definition, Error, Metrics, Model, Session, Shown, Tune, choice, measure, word};
+pub use data::row::Row;
 pub use evaluate::exact_match::Answer;
 pub use train::schedule::Moment;

@@ -2,7 +2,7 @@
 
 use ltune::events::{Event, Step};
 use ltune::units::Unit;
-use ltune::{Answer, Data, Model, Moment, Session, Tune, choice, measure, word};
+use ltune::{Answer, Data, Model, Moment, Row, Session, Tune, choice, measure, word};
 use std::ops::ControlFlow;
 
 const Q_PROJ: &str = "model.layers.0.self_attn.q_proj";
@@ -221,4 +221,52 @@ fn a_value_at_the_end_is_shown_and_progress_is_not_kept() {
     let mut alone = Alone::with("step a 2");
     let shown = alone.session.run("let n = 6\nn * 7").unwrap();
     assert!(matches!(&shown.events[..], [Event::Value { text, .. }] if text == "42"), "{shown:?}");
+}
+
+#[test]
+fn a_row_transform_of_ones_own_changes_and_leaves_out_rows() {
+    let mut alone = Alone::new();
+    let s = &mut alone.session;
+    let row = |n: usize| format!("{{\"q\": \"{n}?\", \"a\": \"yes {n}\"}}\n");
+    std::fs::write("q.jsonl", (0..6).map(row).collect::<String>()).unwrap();
+    let clean = |mut row: Row| {
+        row.rename("q", "prompt");
+        row.rename("a", "completion");
+        (row.get("prompt") != "3?").then_some(row)
+    };
+    s.own_transform("clean", Box::new(clean)).unwrap();
+    let definitions = "model base { init = random { preset = tiny }; tokenizer = bytes }\n\
+                       data q { from = \"q.jsonl\"; split = none; transform = clean }\n\
+                       tune a { model = base; data = q; batch = 5 x 1; steps = 4 }\nstep a 2";
+    let shown = s.run(definitions).unwrap();
+    let notes = format!("{:?}", shown.events);
+    assert!(notes.contains("5 examples") && notes.contains("1 left out by the transform"), "{notes}");
+    let loss = s.metrics("a").unwrap().loss[1];
+    // Another function by the name gives other rows; the run keeps those it began with.
+    s.own_transform("clean", Box::new(|_| None)).unwrap();
+    let error = s.run("tune b { model = base; data = q; batch = 5 x 1 }\nstep b").unwrap_err();
+    assert!(error.to_string().contains("6 left out by the transform"), "{error}");
+    s.own_transform(
+        "clean",
+        Box::new(|row: Row| if row.get("q") == "2?" { panic!("not two") } else { Some(row) }),
+    )
+    .unwrap();
+    let error = s.run("step b").unwrap_err();
+    assert_eq!(error.code(), "L0601");
+    let told = "the row transform `clean` failed at `q.jsonl` line 3: it panicked: not two";
+    assert!(error.to_string().contains(told), "{error}");
+    s.own_transform("clean", Box::new(clean)).unwrap();
+    s.run("step b 2\nstep a").unwrap();
+    assert_eq!((s.metrics("b").unwrap().loss[1], s.metrics("a").unwrap().loss.len()), (loss, 3));
+    assert_eq!(s.own_metric("clean", Box::new(|_| 1.0)).unwrap_err().code(), "L0143");
+}
+
+#[test]
+fn a_rust_block_in_a_rust_program_says_what_takes_its_place() {
+    let mut alone = Alone::new();
+    let error = alone.session.run("rust { fn warm(at: Moment) -> f64 { 1.0 } }").unwrap_err();
+    assert_eq!(error.code(), "L0605");
+    let way =
+        if cfg!(feature = "rust-cells") { "add a closure: `own_schedule`" } else { "--features rust-cells" };
+    assert!(error.to_string().contains(way), "{error}");
 }

@@ -1,6 +1,7 @@
 //! Rust cells in the real evcxr: its kernel is installed into `.tools`, set up by `ltune kernel install --rust`, and given
 //! cells as a notebook gives them. The first builds take minutes; what they made is kept between runs of the tests.
 
+use crate::kernel::suites::python;
 use crate::program::{Folder, Ran};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,18 +37,6 @@ fn evcxr() -> Option<PathBuf> {
     program.exists().then(|| tools.join("bin"))
 }
 
-/// A Python that can run notebooks.
-fn python() -> Option<PathBuf> {
-    let environment = root().join(".tools/rust-notebooks");
-    let python = environment.join("bin/python");
-    let has_nbclient = || succeeds(Command::new(&python).args(["-c", "import nbclient"]));
-    if !has_nbclient() {
-        succeeds(Command::new("python3").args(["-m", "venv"]).arg(&environment));
-        succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet", "nbclient==0.10.2"]));
-    }
-    has_nbclient().then_some(python)
-}
-
 /// With evcxr's kernel on the path, and what cells stand on kept between runs.
 fn with_tools(mut command: Command, tools: &Path) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -68,10 +57,7 @@ fn rust_cells_run_in_evcxr() {
         println!("skipped: `cargo install --locked {EVCXR}` did not work (no network?)");
         return;
     };
-    let Some(python) = python() else {
-        println!("skipped: nbclient could not be installed (no pip, or no network)");
-        return;
-    };
+    let Some(python) = python() else { return };
     let folder = Folder::new();
     let prefix = folder.path().join("prefix").display().to_string();
     let install = folder.command(&["kernel", "install", "--rust", "--prefix", &prefix]);

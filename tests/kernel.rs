@@ -3,7 +3,7 @@
 mod client;
 mod endurance;
 mod protocol;
-mod suites;
+pub mod suites;
 
 use crate::program::Folder;
 use client::{Kernel, RUN};

@@ -26,6 +26,7 @@ mod reference;
 mod repl;
 mod resume;
 mod rooms;
+mod rust_blocks;
 mod schema;
 #[cfg(feature = "repl")]
 mod terminal;

@@ -7,12 +7,14 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn blocks(text: &str) -> Vec<String> {
+/// What is fenced with this after its three backticks.
+fn blocks(text: &str, fence: &str) -> Vec<String> {
+    let fence = format!("```{fence}");
     let mut blocks = vec![];
     let mut inside: Option<String> = None;
     for line in text.lines() {
         match (&mut inside, line.trim()) {
-            (None, "```ltune") => inside = Some(String::new()),
+            (None, line) if line == fence => inside = Some(String::new()),
             (Some(_), "```") => blocks.extend(inside.take()),
             (Some(block), _) => {
                 block.push_str(line);
@@ -27,7 +29,7 @@ fn blocks(text: &str) -> Vec<String> {
 #[test]
 fn every_ltune_block_of_the_readme_checks_as_one_session() {
     let text = std::fs::read_to_string(root().join("README.md")).expect("README.md is there");
-    let blocks = blocks(&text);
+    let blocks = blocks(&text, "ltune");
     assert!(blocks.len() >= 3, "the README shows the language");
     let folder = Folder::new();
     folder.write("dolly.jsonl", "{\"prompt\": \"a\", \"completion\": \"b\"}\n");
@@ -38,6 +40,22 @@ fn every_ltune_block_of_the_readme_checks_as_one_session() {
     let arguments: Vec<&str> = std::iter::once("check").chain(names.iter().map(String::as_str)).collect();
     let ran = folder.ltune(&arguments);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+}
+
+/// An ltune that compiles no Rust says so, and nothing else.
+#[test]
+fn the_rust_of_the_readme_checks_where_it_can_be_compiled() {
+    let text = std::fs::read_to_string(root().join("README.md")).expect("README.md is there");
+    let folder = Folder::new();
+    folder.write("faq.jsonl", "{\"question\": \"a?\", \"answer\": \"b\"}\n");
+    for block in blocks(&text, "ltune rust") {
+        folder.write("s.ltune", format!("model base {{ from = \"smollm2-135m\" }}\n{block}"));
+        assert_eq!(folder.ltune(&["fmt", "--check", "s.ltune"]).code, 0);
+        let errors = if cfg!(feature = "rust-cells") { 0 } else { 1 };
+        let checked = folder.ltune(&["check", "s.ltune"]);
+        assert_eq!(checked.stderr.matches("error[").count(), errors, "{}", checked.stderr);
+        assert_eq!(checked.stderr.matches("error[L0605]").count(), errors, "{}", checked.stderr);
+    }
 }
 
 fn scripts() -> Vec<PathBuf> {

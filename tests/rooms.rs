@@ -12,6 +12,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("plot", &["units", "events", "files"]),
     ("model", &["units", "events", "files", "torch", "data"]),
     ("data", &["units", "events", "files", "torch"]),
+    ("rust", &["units", "events", "files", "language"]),
     ("generate", &["units", "events", "files", "torch", "model", "data"]),
     ("train", &["units", "events", "files", "torch", "model", "data"]),
     ("evaluate", &["units", "events", "files", "torch", "model", "data", "train", "generate"]),
@@ -26,7 +27,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "statements",
         &[
             "units", "events", "files", "language", "torch", "plot", "model", "data", "generate", "train",
-            "evaluate", "session",
+            "evaluate", "session", "rust",
         ],
     ),
     ("interpreter", &["units", "events", "files", "language", "torch", "session", "statements"]),

@@ -276,7 +276,9 @@ fn named(name: &Name) -> Candidate {
         NameKind::Model => CandidateKind::Model,
         NameKind::Data => CandidateKind::Data,
         NameKind::Run => CandidateKind::Run,
-        NameKind::Variable | NameKind::Schedule | NameKind::Metric => CandidateKind::Value,
+        NameKind::Variable | NameKind::Schedule | NameKind::Metric | NameKind::Transform => {
+            CandidateKind::Value
+        }
     };
     let summary = match &name.progress {
         Some(progress) => format!("{}, step {} of {}", name.summary, progress.step, progress.planned),

@@ -2,6 +2,7 @@
 
 use crate::assist::place::form;
 use crate::language::lexer::{Token, TokenKind, tokens};
+use crate::language::rust_text::{Colour, colours};
 use crate::language::tree::PREPOSITIONS;
 use crate::units::Unit;
 use serde::Serialize;
@@ -32,11 +33,27 @@ pub fn highlight(text: &str) -> Vec<(Range<usize>, Role)> {
     for (index, token) in tokens.iter().enumerate() {
         let role = walk.role(text, &tokens, index);
         walk.pass(text, token);
+        if token.kind == TokenKind::Rust {
+            pieces.extend(rust(token.text(text), token.range.start));
+        }
         if role != Role::Plain {
             pieces.push((token.range.clone(), role));
         }
     }
     pieces
+}
+
+/// The pieces of the Rust that begins at this place.
+fn rust(text: &str, start: usize) -> impl Iterator<Item = (Range<usize>, Role)> {
+    colours(text).into_iter().map(move |(range, colour)| {
+        let role = match colour {
+            Colour::Comment => Role::Comment,
+            Colour::Text => Role::Text,
+            Colour::Number => Role::Number,
+            Colour::Keyword => Role::Statement,
+        };
+        (start + range.start..start + range.end, role)
+    })
 }
 
 /// Where in the statements a token stands.
@@ -158,6 +175,23 @@ mod tests {
                 ("2", Role::Number),
                 ("step", Role::Statement),
                 ("step", Role::Statement),
+            ]
+        );
+    }
+
+    #[test]
+    fn rust_in_a_block_has_its_own_colours() {
+        use Role::{Comment, Number, Statement, Text};
+        assert_eq!(
+            roles("rust { // x\nfn a() { \"}\"; 1.5 } }\nstep a"),
+            [
+                ("rust", Statement),
+                ("// x", Comment),
+                ("fn", Statement),
+                ("\"}\"", Text),
+                ("1", Number),
+                ("5", Number),
+                ("step", Statement),
             ]
         );
     }

@@ -131,7 +131,9 @@ fn definition(name: &Name) -> String {
         NameKind::Model => "model",
         NameKind::Data => "data",
         NameKind::Run => "tune",
-        NameKind::Variable | NameKind::Schedule | NameKind::Metric => return String::new(),
+        NameKind::Variable | NameKind::Schedule | NameKind::Metric | NameKind::Transform => {
+            return String::new();
+        }
     };
     if name.settings.is_empty() {
         return String::new();

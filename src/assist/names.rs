@@ -3,6 +3,7 @@
 use crate::assist::place::{choice, form, setting};
 use crate::events::{SourceId, Span};
 use crate::language::evaluate::constant;
+use crate::language::rust_text::{functions, places};
 use crate::language::schema::{Choice, FormKind, Kind};
 use crate::language::scope::NameKind;
 use crate::language::tree::{
@@ -73,7 +74,7 @@ impl Names {
 #[derive(Clone, Copy)]
 enum Means {
     Anything,
-    /// The value of a setting: a `let` name.
+    /// The value of a setting: a `let` name, or a function of one's own.
     Value,
     /// `chat.test`
     Part,
@@ -83,7 +84,7 @@ impl Means {
     fn fits(self, kind: NameKind) -> bool {
         match self {
             Means::Anything => true,
-            Means::Value => kind == NameKind::Variable,
+            Means::Value => kind == NameKind::Variable || kind.stands_in().is_some(),
             Means::Part => kind == NameKind::Data,
         }
     }
@@ -128,7 +129,26 @@ impl Walk {
                 self.value(&[Kind::Any], count);
                 self.statements(body);
             }
+            StatementKind::Rust { text, .. } => self.rust(text, span),
             StatementKind::Verb(verb) => self.verb(verb, span),
+        }
+    }
+
+    /// A function that the script knows, and its uses in the same block.
+    fn rust(&mut self, text: &Spanned<String>, statement: Span) {
+        let at = |range: std::ops::Range<usize>| {
+            let start = text.span.start as usize;
+            Span::new(text.span.source, start + range.start, start + range.end)
+        };
+        for function in functions(&text.node) {
+            let Some(kind) = function.kind() else { continue };
+            for place in places(&text.node, &function.name) {
+                let (name, span) = (function.name.clone(), at(place.clone()));
+                match place == function.place {
+                    true => self.define(&Spanned::new(name, span), kind, statement),
+                    false => self.used.push(Used { name, span: self.here(span), means: Means::Anything }),
+                }
+            }
         }
     }
 
@@ -291,6 +311,14 @@ mod tests {
         let wanted =
             "peak= base= chat= a= base chat peak peak a a b= peak a b a chat peak a peak a peak b peak";
         assert_eq!(told(text).join(" "), wanted);
+    }
+
+    #[test]
+    fn functions_of_a_rust_block_are_names_and_their_calls_are_uses() {
+        let text = "rust { fn warm(at: Moment) -> f64 { help(at) } fn help(at: Moment) -> f32 { 1.0 }\n\
+                    fn twice(at: Moment) -> f64 { warm(at) * 2.0 /* warm */ } fn clean(row: Row) -> Option<Row> { None } }\n\
+                    data d { from = \"x\"; transform = clean }\ntune a { schedule = warm }";
+        assert_eq!(told(text).join(" "), "warm= twice= warm clean= d= clean a= warm");
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub fn place(text: &str, cursor: usize) -> Option<Place<'_>> {
     let mut tokens = tokens(text);
     let last = tokens.last().filter(|token| token.range.end == text.len());
     let (range, quoted) = match last.map(|token| (token.kind, token.text(text), token.range.clone())) {
-        Some((TokenKind::Comment | TokenKind::SlashComment, _, _)) => return None,
+        Some((TokenKind::Comment | TokenKind::SlashComment | TokenKind::Rust, _, _)) => return None,
         Some((TokenKind::Name, _, range)) => (range, false),
         Some((TokenKind::UnclosedText, written, _)) if written.starts_with('f') => return None,
         Some((TokenKind::UnclosedText, written, range)) => (range.start + quotes(written)..range.end, true),
@@ -533,6 +533,8 @@ mod tests {
             (&["eval", "a", "on"][..], Some("eval"))
         );
         assert_eq!(wanted("step a # com"), ["nothing"]);
+        assert_eq!(wanted("rust { fn a() { st"), ["nothing"]);
+        assert_eq!(wanted("rust { fn a() { '}' } }\nst"), ["statement"]);
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct Counts {
     pub duplicates: u64,
     /// Rows dropped because their text is not UTF-8.
     pub invalid_utf8: u64,
+    /// Rows that a transform of one's own left out.
+    #[serde(default)]
+    pub left_out: u64,
     /// Examples cut to `max_len`, and the tokens that went.
     pub cut: u64,
     pub cut_tokens: u64,
@@ -62,6 +65,7 @@ impl Counts {
         self.empty += other.empty;
         self.duplicates += other.duplicates;
         self.invalid_utf8 += other.invalid_utf8;
+        self.left_out += other.left_out;
         self.cut += other.cut;
         self.cut_tokens += other.cut_tokens;
         self.dropped_long += other.dropped_long;

@@ -103,6 +103,8 @@ pub enum DataError {
     Encode { what: String },
     #[error("tokens cannot be turned into text: {what}")]
     Decode { what: String },
+    #[error("the row transform `{name}` failed{place}: {}", refusal.why)]
+    Transform { name: String, place: String, refusal: crate::events::Refusal },
     #[error("stopped")]
     Stopped,
     #[error(transparent)]

@@ -13,6 +13,7 @@ use crate::data::split::{assign, sizes};
 use crate::data::store::{self, Header, VERSION};
 use crate::data::template::{BUILT_IN, ChatTemplate};
 use crate::data::tokenizer::Tokenizer;
+use crate::data::transform::Transform;
 use crate::files::hash::{file_sha256, sha256};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -21,10 +22,11 @@ use std::path::Path;
 /// Records encoded between two reports of progress.
 const CHUNK: usize = 256;
 
-/// Reads, cleans, splits and tokenizes; `observe` hears of progress and may stop it.
+/// Reads, transforms, cleans, splits and tokenizes; `observe` hears of progress and may stop it.
 pub fn prepare(
     specification: &Specification,
     tokenizer: &Tokenizer,
+    transform: Option<&Transform>,
     cache: Option<&Path>,
     observe: Observe,
 ) -> Result<Dataset, DataError> {
@@ -33,15 +35,24 @@ pub fn prepare(
         From::Random { .. } => vec![],
     };
     let asked = asked_template(specification)?;
-    let hash = identity(specification, tokenizer, &files, &asked)?;
-    let cached = cache.map(|cache| store::path(cache, &hash));
+    let mut hash = identity(specification, tokenizer, &files, &asked)?;
+    // What a closure does is known by its rows alone.
+    let by_rows = transform.is_some_and(|transform| transform.fingerprint.is_none());
+    if let Some(transform) = transform {
+        hash = sha256(format!("{hash} {:?}", transform.fingerprint));
+    }
+    let cached = cache.filter(|_| !by_rows).map(|cache| store::path(cache, &hash));
     if let Some((header, parts)) = cached.as_deref().and_then(|path| store::read(path, &hash)) {
         return dataset(header, parts, tokenizer);
     }
     let rows = match specification.from {
-        From::Path(_) => read(specification, &files, observe)?,
+        From::Path(_) => read(specification, &files, transform, observe)?,
         From::Random { rows, length, seed } => random(rows, length, seed, tokenizer.vocabulary_size()),
     };
+    if by_rows {
+        let fingerprints: Vec<u8> = rows.records.iter().flat_map(Record::fingerprint).collect();
+        hash = sha256([hash.as_bytes(), &fingerprints].concat());
+    }
     let (shape, labels) = (rows.shape, labels(&rows.records));
     let template = template(shape, &asked, tokenizer)?;
     let (parts, counts) = encode(specification, tokenizer, template.as_ref(), rows, &files, observe)?;
@@ -265,7 +276,7 @@ mod tests {
     }
 
     fn prepared(specification: &Specification, tokenizer: &Tokenizer) -> Dataset {
-        prepare(specification, tokenizer, None, &mut |_| true).expect("prepared")
+        prepare(specification, tokenizer, None, None, &mut |_| true).expect("prepared")
     }
 
     fn pairs(count: usize) -> String {
@@ -314,7 +325,7 @@ mod tests {
         let tokenizer = tiny();
         let run = |specification: &Specification| {
             let mut worked = false;
-            let dataset = prepare(specification, &tokenizer, Some(&place.cache()), &mut |_| {
+            let dataset = prepare(specification, &tokenizer, None, Some(&place.cache()), &mut |_| {
                 worked = true;
                 true
             });
@@ -344,7 +355,7 @@ mod tests {
         let place = Place::new();
         let specification = place.specification("a.jsonl", &pairs(20));
         let file = place.write("file", "where the cache should be");
-        let dataset = prepare(&specification, &tiny(), Some(&file), &mut |_| true).expect("prepared");
+        let dataset = prepare(&specification, &tiny(), None, Some(&file), &mut |_| true).expect("prepared");
         assert!(dataset.uncached.is_some_and(|why| why.contains("data")));
     }
 
@@ -379,8 +390,9 @@ mod tests {
         let place = Place::new();
         let chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]}\n";
         let specification = Specification { split: vec![1.0], ..place.specification("a.jsonl", chat) };
-        let error =
-            prepare(&specification, &Tokenizer::bytes(), None, &mut |_| true).expect_err("none").to_string();
+        let error = prepare(&specification, &Tokenizer::bytes(), None, None, &mut |_| true)
+            .expect_err("none")
+            .to_string();
         assert!(
             error.starts_with("rows of shape `messages` need a chat template, and this tokenizer has none"),
             "{error}"
@@ -388,8 +400,9 @@ mod tests {
         let chatml = Specification { template: Some("chatml".into()), ..specification.clone() };
         assert_eq!(prepared(&chatml, &Tokenizer::bytes()).counts.examples, 1);
         let unknown = Specification { template: Some("nonesuch".into()), ..specification };
-        let error =
-            prepare(&unknown, &Tokenizer::bytes(), None, &mut |_| true).expect_err("unknown").to_string();
+        let error = prepare(&unknown, &Tokenizer::bytes(), None, None, &mut |_| true)
+            .expect_err("unknown")
+            .to_string();
         assert_eq!(
             error,
             "template `nonesuch` is neither a known one (`none`, `chatml`, `llama3`, `alpaca`), nor a file, nor Jinja source"
@@ -417,8 +430,9 @@ mod tests {
             format!("{}{{\"prompt\": \"{}\", \"completion\": \"x\"}}\n", pairs(3), "long ".repeat(60));
         let specification = Specification { max_len: 40, ..place.specification("a.jsonl", &content) };
         let none = Specification { template: Some("none".into()), ..specification };
-        let error =
-            prepare(&none, &Tokenizer::bytes(), None, &mut |_| true).expect_err("no target").to_string();
+        let error = prepare(&none, &Tokenizer::bytes(), None, None, &mut |_| true)
+            .expect_err("no target")
+            .to_string();
         assert!(error.contains("a.jsonl` line 4 has no supervised token: its prompt alone has 300 tokens, and `max_len` is 40"), "{error}");
         let dropped =
             prepared(&Specification { over_length: OverLength::Drop, ..none.clone() }, &Tokenizer::bytes());
@@ -426,6 +440,9 @@ mod tests {
         let all = prepared(&Specification { loss_on: LossOn::All, ..none.clone() }, &Tokenizer::bytes());
         assert_eq!((all.counts.cut, all.counts.longest), (1, 302));
         assert_eq!(all.parts.iter().flat_map(|part| part.too_long.clone()).collect::<Vec<_>>(), [302]);
-        assert!(matches!(prepare(&none, &Tokenizer::bytes(), None, &mut |_| false), Err(DataError::Stopped)));
+        assert!(matches!(
+            prepare(&none, &Tokenizer::bytes(), None, None, &mut |_| false),
+            Err(DataError::Stopped)
+        ));
     }
 }

@@ -6,8 +6,9 @@ use crate::data::order::{Purpose, below, generator};
 use crate::data::progress::{Observe, report};
 use crate::data::record::Record;
 use crate::data::shape::{Columns, Shape};
-use crate::data::source::{Found, SourceFile};
+use crate::data::source::{Fields, Found, SourceFile};
 use crate::data::specification::{Format, Specification};
+use crate::data::transform::{BATCH, Transform};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -29,57 +30,106 @@ pub fn wanted(specification: &Specification) -> Option<Shape> {
     (specification.format == Some(Format::Text)).then_some(Shape::Text)
 }
 
-/// Reads every row; empty rows, exact duplicates and rows that are not UTF-8 are dropped and counted.
+/// Reads every row, through a transform if there is one; empty rows, exact duplicates and rows that are not UTF-8 are
+/// dropped and counted.
 pub fn read(
     specification: &Specification,
     files: &[SourceFile],
+    transform: Option<&Transform>,
     observe: Observe,
 ) -> Result<Rows, DataError> {
-    let mut rows = Rows { shape: Shape::Text, records: vec![], places: vec![], counts: Counts::default() };
+    let rows = Rows { shape: Shape::Text, records: vec![], places: vec![], counts: Counts::default() };
+    let mut reading = Reading { specification, transform, rows, seen: HashSet::new(), shape: None };
     let limit = specification.rows_limit.map_or(u64::MAX, |limit| limit as u64);
-    let mut seen: HashSet<[u8; 16]> = HashSet::new();
-    let mut shape = None;
     for (index, file) in files.iter().enumerate() {
         // The first row tells what the columns are; every file is asked anew, and must say the same.
-        let mut columns = None;
+        let mut one = OneFile { index: index as u32, file, columns: None, waiting: vec![] };
         file.read(&mut |number, found| {
-            if rows.counts.read == limit {
+            let counts = &mut reading.rows.counts;
+            if counts.read == limit {
                 return Ok(ControlFlow::Break(()));
             }
-            rows.counts.read += 1;
-            if rows.counts.read.is_multiple_of(CHUNK) {
-                report(observe, rows.counts.read, 0, "reading")?;
+            counts.read += 1;
+            if counts.read.is_multiple_of(CHUNK) {
+                report(observe, counts.read, 0, "reading")?;
             }
-            let Found::Row(fields) = found else {
-                rows.counts.invalid_utf8 += 1;
-                return Ok(ControlFlow::Continue(()));
-            };
-            if columns.is_none() {
-                let names: Vec<String> = fields.keys().cloned().collect();
-                let wanted = shape.or(wanted(specification));
-                let recognised = Columns::recognise(&file.name(), &names, &specification.columns, wanted)?;
-                shape = Some(recognised.shape);
-                columns = Some(recognised);
-            }
-            let Some(columns) = &columns else { return Ok(ControlFlow::Continue(())) };
-            let record = Record::new(columns, &fields, &file.place(number))?;
-            if record.is_empty() {
-                rows.counts.empty += 1;
-            } else if !seen.insert(record.fingerprint()) {
-                rows.counts.duplicates += 1;
-            } else {
-                rows.records.push(record);
-                rows.places.push((index as u32, number));
+            match found {
+                Found::Row(fields) => reading.row(&mut one, number, fields)?,
+                Found::InvalidUtf8 => counts.invalid_utf8 += 1,
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        reading.transform_waiting(&mut one)?;
     }
+    let Reading { mut rows, shape, .. } = reading;
     report(observe, rows.counts.read, rows.counts.read, "reading")?;
     rows.shape = shape.unwrap_or(Shape::Text);
     if rows.records.is_empty() {
         return Err(no_rows(&rows.counts));
     }
     Ok(rows)
+}
+
+/// What has been read.
+struct Reading<'a> {
+    specification: &'a Specification,
+    transform: Option<&'a Transform>,
+    rows: Rows,
+    seen: HashSet<[u8; 16]>,
+    shape: Option<Shape>,
+}
+
+/// The file that is being read, and rows of it that wait for the transform, with their numbers.
+struct OneFile<'a> {
+    index: u32,
+    file: &'a SourceFile,
+    columns: Option<Columns>,
+    waiting: Vec<(u64, Fields)>,
+}
+
+impl Reading<'_> {
+    fn row(&mut self, one: &mut OneFile, number: u64, fields: Fields) -> Result<(), DataError> {
+        if self.transform.is_none() {
+            return self.understand(one, number, &fields);
+        }
+        one.waiting.push((number, fields));
+        if one.waiting.len() < BATCH { Ok(()) } else { self.transform_waiting(one) }
+    }
+
+    fn transform_waiting(&mut self, one: &mut OneFile) -> Result<(), DataError> {
+        let Some(transform) = self.transform.filter(|_| !one.waiting.is_empty()) else { return Ok(()) };
+        let (numbers, rows): (Vec<u64>, Vec<Fields>) = std::mem::take(&mut one.waiting).into_iter().unzip();
+        let given = transform.apply(rows, |index| one.file.place(numbers[index]))?;
+        for (number, fields) in numbers.into_iter().zip(given) {
+            match fields {
+                Some(fields) => self.understand(one, number, &fields)?,
+                None => self.rows.counts.left_out += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn understand(&mut self, one: &mut OneFile, number: u64, fields: &Fields) -> Result<(), DataError> {
+        if one.columns.is_none() {
+            let names: Vec<String> = fields.keys().cloned().collect();
+            let wanted = self.shape.or(wanted(self.specification));
+            let recognised =
+                Columns::recognise(&one.file.name(), &names, &self.specification.columns, wanted)?;
+            self.shape = Some(recognised.shape);
+            one.columns = Some(recognised);
+        }
+        let Some(columns) = &one.columns else { return Ok(()) };
+        let record = Record::new(columns, fields, &one.file.place(number))?;
+        if record.is_empty() {
+            self.rows.counts.empty += 1;
+        } else if !self.seen.insert(record.fingerprint()) {
+            self.rows.counts.duplicates += 1;
+        } else {
+            self.rows.records.push(record);
+            self.rows.places.push((one.index, number));
+        }
+        Ok(())
+    }
 }
 
 /// Rows of random tokens below `vocabulary`.
@@ -103,6 +153,7 @@ pub fn no_rows(counts: &Counts) -> DataError {
         (counts.empty, "empty"),
         (counts.duplicates, "duplicates"),
         (counts.invalid_utf8, "not UTF-8"),
+        (counts.left_out, "left out by the transform"),
         (counts.dropped_long, "longer than `max_len`"),
     ] {
         if count > 0 {
@@ -127,7 +178,7 @@ mod tests {
         change(&mut specification);
         let shown = path.display().to_string();
         files(&path, specification.format)
-            .and_then(|files| read(&specification, &files, &mut |_| true))
+            .and_then(|files| read(&specification, &files, None, &mut |_| true))
             .map_err(|error| error.to_string().replace(&shown, name))
     }
 

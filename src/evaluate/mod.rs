@@ -5,6 +5,7 @@ pub mod exact_match;
 pub mod labels;
 pub mod loss;
 
+use crate::events::Refusal;
 use crate::generate::GenerateError;
 use crate::model::ModelError;
 
@@ -21,8 +22,8 @@ pub enum EvaluateError {
     UnknownLabel { place: String, label: String },
     #[error("the metric `{metric}` gave {value} for {place}; it must give a number")]
     OwnMetric { metric: String, value: f64, place: String },
-    #[error("the metric `{metric}` panicked at {place}")]
-    OwnPanicked { metric: String, place: String },
+    #[error("the metric `{metric}` failed at {place}: {}", refusal.why)]
+    OwnFailed { metric: String, place: String, refusal: Refusal },
     #[error("stopped after {done} of {total} rows")]
     Stopped { done: u64, total: u64 },
     #[error(transparent)]

@@ -5,6 +5,7 @@ use crate::interpreter::Checker;
 use crate::language::codes;
 use crate::language::evaluate::evaluate;
 use crate::language::parse::parse;
+use crate::language::rust_text::functions;
 use crate::language::scope::Scope;
 use crate::language::tree::{StatementKind, Verb};
 use crate::language::value::{Settings, Value};
@@ -68,9 +69,14 @@ impl Checker<'_> {
         let mut differing = differing(&self.outline, &planned);
         if differing.is_empty() {
             for statement in parse(&file.script, source).script.statements {
-                if let StatementKind::Definition { name, .. } = &statement.kind
-                    && self.outline.kind_of(&name.node).is_none()
-                {
+                let is_missing = match &statement.kind {
+                    StatementKind::Definition { name, .. } => self.outline.kind_of(&name.node).is_none(),
+                    StatementKind::Rust { text, .. } => {
+                        own_names(&text.node).any(|name| self.outline.kind_of(&name).is_none())
+                    }
+                    _ => false,
+                };
+                if is_missing {
                     self.statement(&statement, Path::new(""));
                 }
             }
@@ -97,6 +103,11 @@ impl Checker<'_> {
     }
 }
 
+/// What a `rust` block defines.
+fn own_names(block: &str) -> impl Iterator<Item = String> {
+    functions(block).into_iter().filter(|function| function.kind().is_some()).map(|function| function.name)
+}
+
 /// Where names that are defined are not what the plan has under them.
 fn differing(outline: &Outline, planned: &TuneDefinition) -> Vec<String> {
     let (model, data) = (&planned.model, &planned.data);
@@ -106,6 +117,11 @@ fn differing(outline: &Outline, planned: &TuneDefinition) -> Vec<String> {
         (&planned.name, &planned.settings, outline.run(&planned.name).map(|found| found.settings.clone())),
     ];
     let mut differing = vec![];
+    for block in &planned.blocks {
+        let other = own_names(block)
+            .find(|name| outline.kind_of(name).is_some() && outline.block(name) != Some(block));
+        differing.extend(other.map(|name| format!("`{name}`: its `rust` block is another one in the plan")));
+    }
     for (name, planned, now) in things {
         match (outline.kind_of(name), now) {
             (None, _) => {}

@@ -3,6 +3,7 @@
 use crate::events::{Diagnostic, SourceId, Span};
 use crate::language::codes;
 use crate::language::lexer::{Token, TokenKind};
+use crate::language::rust_text::extent;
 
 /// Brackets may stand this deep in each other; nobody reads more, and the reader's stack stays small.
 pub const DEEPEST: usize = 40;
@@ -54,11 +55,15 @@ pub fn match_brackets(
     source: SourceId,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Result<Brackets, Diagnostic> {
-    if let Some(token) = deeper_than(tokens, DEEPEST) {
+    if let Some(token) = deeper_than(text, tokens, DEEPEST) {
         let span = Span::new(source, token.range.start, token.range.end);
         let message = format!("brackets stand more than {DEEPEST} deep in each other");
+        let label = match token.kind {
+            TokenKind::Rust => "the braces in here".to_string(),
+            _ => format!("this one is number {}", DEEPEST + 1),
+        };
         return Err(Diagnostic::error(codes::NESTED_TOO_DEEP, message)
-            .label(span, format!("this one is number {}", DEEPEST + 1))
+            .label(span, label)
             .note("close some brackets, or give the inner value a name with `let`"));
     }
     if let Some(ends) = balanced(text, tokens) {
@@ -72,20 +77,23 @@ pub fn match_brackets(
 /// How many brackets are open at the end, when there are some and none is closed wrongly.
 pub fn open_at_end(text: &str, tokens: &[Token]) -> Option<usize> {
     let mut open = vec![];
+    let mut in_rust = 0;
     for token in tokens {
         match token.kind {
+            TokenKind::Rust => in_rust = extent(token.text(text)).open,
             TokenKind::Open => open.push(token.text(text)),
             TokenKind::Close if open.pop().map(partner) != Some(token.text(text)) => return None,
             _ => {}
         }
     }
-    Some(open.len()).filter(|depth| *depth > 0)
+    Some(open.len() + in_rust).filter(|depth| *depth > 0)
 }
 
-fn deeper_than(tokens: &[Token], limit: usize) -> Option<&Token> {
+fn deeper_than<'a>(text: &str, tokens: &'a [Token], limit: usize) -> Option<&'a Token> {
     let mut depth = 0usize;
     tokens.iter().find(|token| {
         match token.kind {
+            TokenKind::Rust => return depth + extent(token.text(text)).deepest > limit,
             TokenKind::Open => depth += 1,
             TokenKind::Close => depth = depth.saturating_sub(1),
             _ => {}

@@ -78,6 +78,7 @@ impl Builder<'_> {
             Rule::naming => self.naming(inner),
             Rule::include => self.include(inner),
             Rule::repeat => self.repeat(inner),
+            Rule::rust => self.rust(inner),
             Rule::definition => self.definition(inner),
             Rule::verb => StatementKind::Verb(self.verb(inner)),
             other => unreachable!("`statement` has no alternative {other:?}"),
@@ -135,6 +136,14 @@ impl Builder<'_> {
         let count = self.expression(count);
         let (body, dangling) = self.body(body);
         StatementKind::Repeat { count, body, dangling, span }
+    }
+
+    fn rust(&mut self, pair: Pair<Rule>) -> StatementKind {
+        let mut parts = pair.into_inner();
+        let (Some(word), Some(text)) = (parts.next(), parts.next()) else {
+            unreachable!("`rust` has a word and a text")
+        };
+        StatementKind::Rust { word: self.spanned(&word), text: self.spanned(&text) }
     }
 
     fn body(&mut self, pair: Pair<Rule>) -> (Vec<Statement>, Vec<Comment>) {

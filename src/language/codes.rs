@@ -156,6 +156,9 @@ pub const KERNEL_INSTALL: &str = "L0531";
 pub const OWN_CODE: &str = "L0601";
 pub const STOPPED: &str = "L0602";
 pub const NO_EVCXR: &str = "L0603";
+pub const RUST: &str = "L0604";
+pub const NO_RUST: &str = "L0605";
+pub const NOTHING_DEFINED: &str = "L0606";
 
 /// Every code of the tool, in order.
 pub const TABLE: &[Code] = &[
@@ -867,9 +870,10 @@ pub const TABLE: &[Code] = &[
     },
     Code {
         code: OWN_CODE,
-        title: "a function of the Rust program failed",
-        explanation: "A schedule, a metric or a callback that a Rust program added panicked, gave something that is no \
-                      number, or is not there any more. Training is at its last whole step and everything is kept. A \
+        title: "a function of one's own failed",
+        explanation: "A schedule, a metric, a row transform or a callback of a Rust program or a `rust` block panicked, \
+                      gave something that is no number, or is not there any more; that of a block may also have been \
+                      interrupted, or its process died. Training is at its last whole step and everything is kept. A \
                       schedule gives a share of `lr` from zero up; a metric gives a finite number for each answer.",
         example: "step a                                  # with `schedule = mine`, where `mine` gives NaN",
     },
@@ -887,6 +891,30 @@ pub const TABLE: &[Code] = &[
                       needs the program `evcxr_jupyter` on the path or in `~/.cargo/bin`, and the sources that this \
                       `ltune` was built from. `cargo install --locked evcxr_jupyter` installs evcxr's kernel.",
         example: "# cargo install --locked evcxr_jupyter && ltune kernel install --rust",
+    },
+    Code {
+        code: RUST,
+        title: "Rust that does not compile",
+        explanation: "The compiler refuses the text of a `rust` block; the message and its places are rustc's, and `rustc \
+                      --explain` says more of its code. Nothing of the block is defined, and what an earlier run of it \
+                      defined is still there.",
+        example: "rust { fn warm(at: Moment) -> f64 { at.step / 10 } }    # `(at.step / 10) as f64`",
+    },
+    Code {
+        code: NO_RUST,
+        title: "no `rust` block can be compiled here",
+        explanation: "A `rust` block is compiled by evcxr, which not every ltune has in it: build one with `cargo build \
+                      --release --features rust-cells`. It also needs `cargo` and `rustc` where it runs. In a Rust program \
+                      that uses ltune as a library, closures take its place: `own_schedule`, `own_metric`, `own_transform`.",
+        example: "rust { fn warm(at: Moment) -> f64 { 1.0 } }    # with an ltune that has no `rust-cells`",
+    },
+    Code {
+        code: NOTHING_DEFINED,
+        title: "a `rust` block that defines nothing",
+        explanation: "What a function takes and gives says what it is: `fn NAME(at: Moment) -> f64` a schedule, `fn \
+                      NAME(answer: &Answer) -> f64` a metric, `fn NAME(row: Row) -> Option<Row>` a row transform. A block \
+                      needs one of them, outside of any `mod` or `impl`; all other functions serve the block itself.",
+        example: "rust { fn warm(step: f64) -> f64 { step } }    # `fn warm(at: Moment) -> f64 { at.step as f64 }`",
     },
 ];
 

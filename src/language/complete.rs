@@ -52,12 +52,14 @@ mod tests {
         assert_eq!(complete("step a 5"), Completeness::Complete);
         assert_eq!(complete(""), Completeness::Complete);
         assert_eq!(complete("tune a {\n  lr = 1e-4\n}"), Completeness::Complete);
+        assert_eq!(complete("rust {\n  fn a() { '}' }\n}"), Completeness::Complete);
     }
 
     #[test]
     fn open_brackets_texts_and_commas_ask_for_more() {
         assert_eq!(complete("tune a {"), Completeness::Incomplete { indent: 2 });
         assert_eq!(complete("tune a {\n  method = lora {"), Completeness::Incomplete { indent: 4 });
+        assert_eq!(complete("rust {\n  fn a() {\n    if x {"), Completeness::Incomplete { indent: 6 });
         assert_eq!(complete("let x = \"\"\"abc\n"), Completeness::Incomplete { indent: 0 });
         assert_eq!(complete("plot loss, # more"), Completeness::Incomplete { indent: 2 });
     }

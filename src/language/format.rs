@@ -144,6 +144,7 @@ fn has_space(text: &str, content: &[&Token], index: usize) -> bool {
     let (before, here) = (previous.text(text), token.text(text));
     let touches = previous.range.end == token.range.start;
     match (previous.kind, token.kind) {
+        (TokenKind::Rust, _) | (_, TokenKind::Rust) => false,
         (_, TokenKind::Comma | TokenKind::Semicolon) => false,
         (TokenKind::Open, TokenKind::Close) => false,
         (TokenKind::Open, _) => before == "{",
@@ -296,6 +297,16 @@ mod tests {
     fn a_text_over_lines_stays_as_it_is() {
         let text = "let x = \"\"\"\n   a\n b   \"\"\"  # end\n";
         assert_eq!(formatted(text), text);
+    }
+
+    #[test]
+    fn the_rust_of_a_block_stays_as_it_is() {
+        let text = "rust {\n   fn a( at:Moment )->f64 { 1.0 }\n\n\n  // x\n}  # end\n\nrust { fn b() {} }\n";
+        assert_eq!(formatted(text), text);
+        assert_eq!(
+            formatted("repeat 2 {\nrust{\n fn a() {}\n}\n}"),
+            "repeat 2 {\n  rust {\n fn a() {}\n}\n}\n"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Text to tokens, for recovery, highlighting and formatting. It never fails: what is no token is marked so.
 
+use crate::language::rust_text;
 use std::ops::Range;
 
 /// A word, number, text, bracket or comment and where it stands. Blanks are between tokens.
@@ -36,6 +37,8 @@ pub enum TokenKind {
     Close,
     /// `=`
     Equals,
+    /// What stands between the braces of `rust { … }`, as it is.
+    Rust,
     /// `..`, `+`, `-`, `*`, `/`, `%` and comparisons.
     Operator,
     /// A `'…'` text of other languages.
@@ -69,6 +72,13 @@ pub fn tokens(text: &str) -> Vec<Token> {
         let (kind, length) = if after_number && is_cross(rest) { (TokenKind::Name, 1) } else { token(rest) };
         tokens.push(Token { kind, range: at..at + length });
         at += length;
+        if kind == TokenKind::Open && opens_rust(text, &tokens) {
+            let length = rust_text::extent(&text[at..]).length;
+            if length > 0 {
+                tokens.push(Token { kind: TokenKind::Rust, range: at..at + length });
+            }
+            at += length;
+        }
     }
     tokens
 }
@@ -76,6 +86,20 @@ pub fn tokens(text: &str) -> Vec<Token> {
 /// `x` between numbers: of `4x4` it is a word of its own.
 fn is_cross(rest: &str) -> bool {
     rest.strip_prefix('x').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Whether the last token is the brace of a `rust { … }`: the word begins a statement.
+fn opens_rust(text: &str, tokens: &[Token]) -> bool {
+    let Some((open, before)) = tokens.split_last() else { return false };
+    let is_newline = |token: &&Token| token.kind == TokenKind::Newline;
+    let words = &before[..before.len() - before.iter().rev().take_while(is_newline).count()];
+    let Some((word, before)) = words.split_last() else { return false };
+    let begins = before.last().is_none_or(|last| match last.kind {
+        TokenKind::Newline | TokenKind::Semicolon => true,
+        TokenKind::Open => last.text(text) == "{",
+        _ => false,
+    });
+    begins && word.text(text) == "rust" && open.text(text) == "{"
 }
 
 /// Blanks separate tokens and mean nothing; a carriage return is one, so that Windows lines read the same.
@@ -239,6 +263,21 @@ mod tests {
         assert_eq!(kinds("\"\"\"a\n\"b\" \"\"\""), [(TokenKind::Text, "\"\"\"a\n\"b\" \"\"\"")]);
         assert_eq!(kinds("\"a\nb")[0], (TokenKind::UnclosedText, "\"a"));
         assert_eq!(kinds("'a' it's")[0], (TokenKind::SingleQuoted, "'a'"));
+    }
+
+    #[test]
+    fn the_rust_of_a_block_is_one_token_where_a_statement_begins() {
+        let rust = |text: &str| {
+            kinds(text)
+                .into_iter()
+                .find(|(kind, _)| *kind == TokenKind::Rust)
+                .map(|(_, text)| text.to_string())
+        };
+        assert_eq!(rust("rust { fn a() { '}' } }\nstep a").as_deref(), Some(" fn a() { '}' } "));
+        assert_eq!(rust("step a; rust\n{\n# x\n}").as_deref(), Some("\n# x\n"));
+        assert_eq!(rust("rust { fn a() {").as_deref(), Some(" fn a() {"));
+        assert_eq!(rust("tune a { rust = b { c = 1 } }"), None);
+        assert_eq!(rust("rust {}"), None);
     }
 
     #[test]

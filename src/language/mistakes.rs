@@ -137,6 +137,11 @@ fn statement(words: &Words) -> Option<Diagnostic> {
             .fix(words.whole(), "ltune 1", "write `ltune 1`"),
         ),
         "repeat" => repeat(words),
+        "rust" => Some(
+            Diagnostic::error(codes::MISSING_BLOCK, "`rust` is followed by Rust in braces")
+                .at(words.whole())
+                .note("write `rust { fn warm(at: Moment) -> f64 { … } }`"),
+        ),
         _ => outside_of_a_block(words, first),
     }
 }

@@ -24,6 +24,7 @@ pub mod peers;
 #[cfg(test)]
 mod properties;
 pub mod reference;
+pub mod rust_text;
 #[cfg(test)]
 mod sample;
 pub mod schema;

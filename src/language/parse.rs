@@ -177,6 +177,16 @@ impl<'a> Reader<'a> {
                 Some(StatementKind::Definition { noun, name, block })
             }
             ["repeat", ..] => self.recover_repeat(&head, &content),
+            ["rust"] => {
+                if self.is_sound(piece) && after == piece.end {
+                    self.report(piece, failure, Shape::Statement);
+                }
+                None
+            }
+            ["rust", ..] => {
+                self.report(&(piece.start..open + 1), &Failure::Unknown, Shape::Statement);
+                None
+            }
             ["model" | "data" | "tune" | "let" | "include" | "ltune", ..] | [] => {
                 self.block(open, &content);
                 self.report(&(piece.start..open + 1), &Failure::Unknown, Shape::Statement);
@@ -656,6 +666,41 @@ mod tests {
     }
 
     #[test]
+    fn rust_is_taken_as_it_is_and_ends_at_its_own_brace() {
+        let rust = "\n  /// A } in a comment.\n  fn a<'a>(x: &'a str) -> char { match x { \"}\" => '}', _ => '\\'' } }\n  const R: &str = r#\"}\"#; // }\n";
+        let script = format!(
+            "let n = 1\nrust {{{rust}}} # end\nrepeat 2 {{ rust {{ fn b() {{}} }}; step a }}\nstep a 5"
+        );
+        let statements = statements(&script);
+        assert_eq!(statements.len(), 4);
+        let StatementKind::Rust { text, .. } = &statements[1].kind else { panic!("a block") };
+        assert_eq!((text.node.as_str(), &script[text.span.range()]), (rust, rust));
+        assert_eq!(statements[1].trailing.as_ref().map(|comment| comment.node.as_str()), Some("# end"));
+        assert_eq!(&script[statements[1].span.range()], format!("rust {{{rust}}}"));
+        let StatementKind::Repeat { body, .. } = &statements[2].kind else { panic!("a repeat") };
+        assert_eq!(body.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_around_rust_are_named() {
+        assert_eq!(complaints("rust {\n  fn a() {\nstep a 5"), ["L0005 [{] `{` is never closed"]);
+        assert_eq!(complaints("rust { fn a() { \" }"), ["L0005 [{] `{` is never closed"]);
+        assert_eq!(
+            complaints("rust\n{ fn a() {} }"),
+            ["L0014 [{] the `{` of a block stands on the line of its owner"]
+        );
+        for text in ["rust", "rust a", "rust warm { fn a() {} }"] {
+            assert!(
+                complaints(text)[0].contains("`rust` is followed by Rust in braces"),
+                "{:?}",
+                complaints(text)
+            );
+        }
+        assert_eq!(complaints("rust { } b"), ["L0010 [b] a statement ends with its block"]);
+        assert!(complaints(&format!("rust {{ {}", "{".repeat(400)))[0].starts_with("L0007"));
+    }
+
+    #[test]
     fn mistakes_inside_of_a_repeat_do_not_hide_each_other() {
         assert_eq!(
             complaints("repeat 3 {\n  step a )\n  let\n  step a 5\n}"),
@@ -665,8 +710,18 @@ mod tests {
 
     #[test]
     fn four_hundred_unclosed_brackets_are_refused_at_once() {
-        for piece in ["(", "[", "{", "x = (", "let x = (", "print 1 x (", "tune a { b = c {", "a([", "f(1, ["]
-        {
+        for piece in [
+            "(",
+            "[",
+            "{",
+            "x = (",
+            "let x = (",
+            "print 1 x (",
+            "tune a { b = c {",
+            "a([",
+            "f(1, [",
+            "rust {",
+        ] {
             for text in [piece.repeat(400), piece.repeat(39), format!("print {}", piece.repeat(39))] {
                 let start = Instant::now();
                 assert!(parse(&text, SourceId(0)).has_errors(), "{piece}");

@@ -11,10 +11,12 @@ pub enum NameKind {
     Data,
     Run,
     Variable,
-    /// A schedule that a Rust program has added.
+    /// A schedule that a Rust program or a `rust` block has added.
     Schedule,
-    /// A metric that a Rust program has added.
+    /// A metric of the same.
     Metric,
+    /// A row transform of the same.
+    Transform,
 }
 
 impl NameKind {
@@ -27,6 +29,7 @@ impl NameKind {
             NameKind::Variable => "a `let` name",
             NameKind::Schedule => "a schedule of its own",
             NameKind::Metric => "a metric of its own",
+            NameKind::Transform => "a row transform",
         }
     }
 
@@ -37,8 +40,9 @@ impl NameKind {
             NameKind::Data => "data NAME { … }",
             NameKind::Run => "tune NAME { … }",
             NameKind::Variable => "let NAME = …",
-            NameKind::Schedule => "own_schedule(\"NAME\", …)",
-            NameKind::Metric => "own_metric(\"NAME\", …)",
+            NameKind::Schedule => "rust { fn NAME(at: Moment) -> f64 { … } }",
+            NameKind::Metric => "rust { fn NAME(answer: &Answer) -> f64 { … } }",
+            NameKind::Transform => "rust { fn NAME(row: Row) -> Option<Row> { … } }",
         }
     }
 

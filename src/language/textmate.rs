@@ -23,6 +23,7 @@ pub fn grammar(forms: &[&Form]) -> String {
         "patterns": [
             { "include": "#comment" },
             { "include": "#separator" },
+            { "include": "#rust" },
             { "include": "#definition" },
             { "include": "#let" },
             { "include": "#construct" },
@@ -105,6 +106,20 @@ fn repository(words: &Words) -> Value {
     json!({
         "comment": { "name": "comment.line.number-sign.ltune", "match": "#.*$" },
         "separator": { "name": "punctuation.terminator.ltune", "match": ";" },
+        // Braces in Rust's texts and comments are left to the grammar of Rust.
+        "rust": {
+            "begin": format!(r"{}[ \t]*(\{{)", statement(["rust"])),
+            "beginCaptures": captures(&["keyword.control.ltune", "punctuation.section.block.begin.ltune"]),
+            "end": r"\}",
+            "endCaptures": { "0": { "name": "punctuation.section.block.end.ltune" } },
+            "contentName": "meta.embedded.block.rust",
+            "patterns": [{ "include": "#rust-braces" }, { "include": "source.rust" }],
+        },
+        "rust-braces": {
+            "begin": r"\{",
+            "end": r"\}",
+            "patterns": [{ "include": "#rust-braces" }, { "include": "source.rust" }],
+        },
         "definition": {
             "match": format!(r"{nouns}[ \t]+({NAME})"),
             "captures": captures(&["storage.type.ltune", "entity.name.type.ltune"]),

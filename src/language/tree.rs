@@ -50,6 +50,8 @@ pub enum StatementKind {
     Definition { noun: Spanned<String>, name: Spanned<String>, block: Block },
     /// `repeat 3 { … }`
     Repeat { count: Expr, body: Vec<Statement>, dangling: Vec<Comment>, span: Span },
+    /// `rust { … }`: the word, and what stands between the braces.
+    Rust { word: Spanned<String>, text: Spanned<String> },
     /// Everything that acts: `step a 20`, `plot loss of a to "loss.svg"`.
     Verb(Verb),
 }

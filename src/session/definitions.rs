@@ -59,6 +59,8 @@ pub struct DataDefinition {
     pub origin: DataOrigin,
     pub specification: Specification,
     pub settings: Settings,
+    /// The `rust` block that its transform was checked with, if it is of one.
+    pub block: Option<Rc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +81,11 @@ impl DataDefinition {
     pub fn parts(&self) -> Vec<&'static str> {
         ["train", "validation", "test"][..self.specification.split.len().clamp(1, 3)].to_vec()
     }
+
+    /// The row transform that its rows go through.
+    pub fn transform(&self) -> Option<&str> {
+        self.settings.maybe_word("transform")
+    }
 }
 
 /// A `tune`: it keeps the model and data that it was checked with, whatever their names come to mean later.
@@ -89,6 +96,8 @@ pub struct TuneDefinition {
     pub data: Rc<DataDefinition>,
     pub recipe: Recipe,
     pub settings: Settings,
+    /// The `rust` blocks that it was checked with: of its schedule and of the transform of its data.
+    pub blocks: Vec<Rc<str>>,
     /// Settings that are sweeps, and how many members they make together.
     pub family: Option<Family>,
 }

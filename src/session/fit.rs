@@ -343,9 +343,18 @@ mod tests {
             origin: DataOrigin::Random,
             specification: Specification::new(From::Random { rows: 1, length: 1, seed: 1 }),
             settings: Settings::new(),
+            block: None,
         };
         let (model, data) = (Rc::new(model), Rc::new(data));
-        TuneDefinition { name: "a".into(), model, data, recipe, settings: Settings::new(), family: None }
+        TuneDefinition {
+            name: "a".into(),
+            model,
+            data,
+            recipe,
+            settings: Settings::new(),
+            blocks: vec![],
+            family: None,
+        }
     }
 
     fn forecast(tune: &TuneDefinition, room: u64) -> Forecast {

@@ -100,7 +100,9 @@ impl Session {
             DataOrigin::Sample { name } => Some(name.clone()),
             _ => None,
         };
+        let own = data.transform().map(|name| self.own.transform(name)).transpose()?;
         let key = DatasetKey {
+            transform: own.as_ref().map(|own| own.number),
             specification: data.specification.clone(),
             sample: sample.clone(),
             tokenizer: tokenizer.hash().to_string(),
@@ -126,7 +128,8 @@ impl Session {
                 }));
                 !out.cancel.stop()
             };
-            prepare(&specification, &tokenizer, cache.as_deref(), &mut observe)
+            let transform = own.as_ref().map(|own| &*own.transform);
+            prepare(&specification, &tokenizer, transform, cache.as_deref(), &mut observe)
         };
         let dataset = prepared.map_err(|error| {
             let message = format!("data `{}`: {}", data.name, sentence(&error));
@@ -375,6 +378,7 @@ fn say_counts(name: &str, dataset: &Dataset, seconds: f64, out: &mut Out) {
         (counts.empty, "empty"),
         (counts.duplicates, "exact duplicates"),
         (counts.invalid_utf8, "invalid UTF-8"),
+        (counts.left_out, "left out by the transform"),
         (counts.dropped_long, "longer than `max_len`"),
     ];
     let dropped: Vec<String> = left_out
@@ -432,6 +436,8 @@ fn data_place(data: &DataDefinition, error: &DataError, diagnostic: Diagnostic) 
         DataError::NoTemplate { .. } | DataError::UnknownTemplate { .. } if written.stands("template") => {
             "template"
         }
+        DataError::Transform { refusal, .. } if refusal.at.is_some() => return diagnostic.refused(refusal),
+        DataError::Transform { .. } => "transform",
         _ => "from",
     };
     written.at(place, diagnostic)
@@ -442,6 +448,7 @@ fn data_code(error: &DataError) -> &'static str {
         DataError::NothingSupervised { .. } => codes::NOTHING_SUPERVISED,
         DataError::TooLong { .. } => codes::TOO_LONG_ROW,
         DataError::NoTemplate { .. } | DataError::UnknownTemplate { .. } => codes::NO_TEMPLATE,
+        DataError::Transform { .. } => codes::OWN_CODE,
         _ => codes::DATA_FILE,
     }
 }

@@ -11,7 +11,6 @@ use crate::session::own::OwnMetric;
 use crate::session::training::measure;
 use crate::session::{Subject, sentence};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What is measured, and on which rows.
@@ -21,7 +20,7 @@ pub struct Measurement<'a> {
     pub dataset: &'a Dataset,
     pub part: &'a Part,
     pub metrics: &'a [String],
-    /// Those of them that a Rust program has added.
+    /// Those of them that a Rust program or a `rust` block has added.
     pub own: &'a [OwnMetric],
     /// Sequences at a time.
     pub batch: usize,
@@ -58,8 +57,11 @@ impl Measurement<'_> {
         match self.verdicts(subject, &mut evaluation.metrics, out) {
             Ok(verdicts) => Ok(Some(Measured { evaluation, verdicts })),
             Err(EvaluateError::Stopped { .. }) => Ok(None),
-            Err(error @ (EvaluateError::OwnMetric { .. } | EvaluateError::OwnPanicked { .. })) => {
+            Err(error @ EvaluateError::OwnMetric { .. }) => {
                 Err(Diagnostic::error(codes::OWN_CODE, sentence(&error)))
+            }
+            Err(ref error @ EvaluateError::OwnFailed { ref refusal, .. }) => {
+                Err(Diagnostic::error(codes::OWN_CODE, sentence(error)).refused(refusal))
             }
             Err(error) => Err(Diagnostic::error(codes::EVALUATION, sentence(&error))),
         }
@@ -113,10 +115,10 @@ fn mean((name, function): &OwnMetric, answers: &[Answer], part: &Part) -> Result
     let mut sum = 0.0;
     for answer in answers {
         let (metric, place) = (name.clone(), part.place(answer.example));
-        match catch_unwind(AssertUnwindSafe(|| function(answer))) {
+        match function(answer) {
             Ok(value) if value.is_finite() => sum += value,
             Ok(value) => return Err(EvaluateError::OwnMetric { metric, value, place }),
-            Err(_) => return Err(EvaluateError::OwnPanicked { metric, place }),
+            Err(refusal) => return Err(EvaluateError::OwnFailed { metric, place, refusal }),
         }
     }
     Ok(sum / answers.len() as f64)

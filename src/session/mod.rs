@@ -62,7 +62,7 @@ pub struct Session {
     pub settle: Option<Settle>,
     /// Where each run was when a round of `repeat` began.
     pub rounds: Vec<Round>,
-    /// What a Rust program has added.
+    /// What a Rust program and `rust` blocks have added.
     pub own: Own,
     /// Runs that have begun.
     begun: u64,
@@ -82,6 +82,8 @@ struct DatasetKey {
     specification: crate::data::specification::Specification,
     sample: Option<String>,
     tokenizer: String,
+    /// The number of the row transform.
+    transform: Option<u64>,
 }
 
 /// What `eval`, `generate` and `save` act on: a model as it is, or under a run's trained tensors.
@@ -116,13 +118,21 @@ impl Session {
 
     pub fn define_data(&mut self, data: DataDefinition, out: &mut Out) {
         let earlier = self.outline.data(&data.name);
-        if earlier.is_some_and(|earlier| !same(&earlier.settings, &data.settings)) {
+        if earlier
+            .is_some_and(|earlier| !same(&earlier.settings, &data.settings) || earlier.block != data.block)
+        {
             self.say_kept("data", &data.name, |run| run.definition.data.name == data.name, out);
         }
         self.outline.define_data(data);
     }
 
-    fn say_kept(&self, noun: &str, name: &str, uses: impl Fn(&Run) -> bool, out: &mut Out) {
+    pub(in crate::session) fn say_kept(
+        &self,
+        noun: &str,
+        name: &str,
+        uses: impl Fn(&Run) -> bool,
+        out: &mut Out,
+    ) {
         let keeping: Vec<String> = self
             .runs
             .values()

@@ -4,7 +4,7 @@
 use crate::language::scope::{NameKind, Scope};
 use crate::language::value::{Settings, Value};
 use crate::session::definitions::{DataDefinition, ModelDefinition, TuneDefinition, same};
-use crate::train::recipe::Recipe;
+use crate::train::recipe::{Recipe, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -16,7 +16,7 @@ pub enum Thing {
     Model(Rc<ModelDefinition>),
     Data(Rc<DataDefinition>),
     Run(Rc<TuneDefinition>),
-    /// A schedule or a metric of a Rust program; the session has it.
+    /// A function of a Rust program or a `rust` block; the session has it.
     Own(NameKind),
     /// Its definition has a mistake, which is reported where it stands; what uses the name is not to blame.
     Broken(NameKind),
@@ -44,6 +44,8 @@ pub struct Outline {
     /// Runs whose settings were changed since their definition; `None` where only running can tell to what.
     changed: BTreeMap<String, Option<(Settings, Recipe)>>,
     written: BTreeSet<PathBuf>,
+    /// The `rust` blocks of functions, by their names.
+    blocks: BTreeMap<String, Rc<str>>,
     /// Plans that earlier statements of this text will have written, or that it has read: file to fine-tune.
     plans: BTreeMap<PathBuf, Rc<TuneDefinition>>,
 }
@@ -91,7 +93,9 @@ impl Outline {
     }
 
     pub fn define_data(&mut self, data: DataDefinition) {
-        if self.data(&data.name).is_some_and(|earlier| same(&earlier.settings, &data.settings)) {
+        let unchanged =
+            |earlier: &DataDefinition| same(&earlier.settings, &data.settings) && earlier.block == data.block;
+        if self.data(&data.name).is_some_and(|earlier| unchanged(&earlier)) {
             return;
         }
         self.put(&data.name.clone(), Thing::Data(Rc::new(data)));
@@ -104,9 +108,30 @@ impl Outline {
         self.last_run = Some(name);
     }
 
-    /// A Rust program has added a schedule or a metric.
+    /// A Rust program has added a function.
     pub fn define_own(&mut self, name: &str, kind: NameKind) {
+        self.blocks.remove(name);
         self.put(name, Thing::Own(kind));
+    }
+
+    /// A `rust` block defines a function.
+    pub fn define_in_block(&mut self, name: &str, kind: NameKind, block: &Rc<str>) {
+        self.define_own(name, kind);
+        self.blocks.insert(name.to_string(), block.clone());
+    }
+
+    /// The text of the `rust` block that defines a function.
+    pub fn block(&self, name: &str) -> Option<&Rc<str>> {
+        self.blocks.get(name)
+    }
+
+    /// The `rust` blocks that a fine-tune stands on.
+    pub fn blocks_of(&self, recipe: &Recipe, data: &DataDefinition) -> Vec<Rc<str>> {
+        let mut blocks: Vec<Rc<str>> = data.block.iter().cloned().collect();
+        if let Schedule::Own { name } = &recipe.schedule {
+            blocks.extend(self.block(name).filter(|block| !blocks.contains(block)).cloned());
+        }
+        blocks
     }
 
     /// The definition of this name has a mistake; an earlier good one stays.

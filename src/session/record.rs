@@ -81,13 +81,14 @@ pub fn experiment(run: &Run) -> Result<Experiment, Diagnostic> {
     Ok(Experiment { script: script(&resolved), json: details(run)? })
 }
 
-/// The three definitions of a run as canonical ltune.
+/// The three definitions of a run as canonical ltune, and the Rust that they stand on.
 pub fn script(definition: &TuneDefinition) -> String {
     let block = |noun: &str, name: &str, settings: &crate::language::value::Settings| {
         format!("{noun} {name} {{\n  {}\n}}\n", settings.to_ltune("\n  "))
     };
+    let rust: String = definition.blocks.iter().map(|block| format!("rust {{{block}}}\n\n")).collect();
     format!(
-        "ltune 1\n\n{}\n{}\n{}",
+        "ltune 1\n\n{rust}{}\n{}\n{}",
         block("model", &definition.model.name, &definition.model.settings),
         block("data", &definition.data.name, &definition.data.settings),
         block("tune", &definition.name, &definition.settings),

@@ -254,8 +254,12 @@ pub fn train_error(run: &str, error: &TrainError) -> Diagnostic {
         TrainError::PatternChangesNothing { .. } => codes::NO_EFFECT,
         TrainError::NoSchedule { .. }
         | TrainError::ScheduleGave { .. }
-        | TrainError::SchedulePanicked { .. } => codes::OWN_CODE,
+        | TrainError::ScheduleFailed { .. } => codes::OWN_CODE,
         _ => codes::TRAINING,
     };
-    Diagnostic::error(code, format!("run `{run}`: {}", sentence(error)))
+    let diagnostic = Diagnostic::error(code, format!("run `{run}`: {}", sentence(error)));
+    match error {
+        TrainError::ScheduleFailed { refusal, .. } => diagnostic.refused(refusal),
+        _ => diagnostic,
+    }
 }

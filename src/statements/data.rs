@@ -2,13 +2,14 @@
 
 mod rules;
 
-use crate::data::peek::{Peek, peek};
+use crate::data::peek::{Peek, first_columns, peek};
 use crate::data::specification::{Format, From, LossOn, OverLength, Specification};
 use crate::events::{Diagnostic, Out};
 use crate::files::samples;
 use crate::language::codes;
 use crate::language::peers;
 use crate::language::schema::{Choice, Default, Form, Kind, Setting};
+use crate::language::scope::NameKind;
 use crate::language::value::{Settings, Value};
 use crate::session::Session;
 use crate::session::definitions::{DataDefinition, DataOrigin};
@@ -120,6 +121,14 @@ const FORM: Form = Form {
         .aliases(&["chat_template"])
         .example("template = \"chat.jinja\""),
         Setting::new(
+            "transform",
+            Kind::Name(&[NameKind::Transform]),
+            "what each row goes through before its columns are understood: a function of a `rust` block",
+        )
+        .optional()
+        .aliases(&["preprocess", "map_fn"])
+        .example("transform = clean"),
+        Setting::new(
             "limit",
             Kind::Integer { min: 1, max: i64::MAX, unit: Some(Unit::Rows) },
             "reads no more rows than this",
@@ -175,7 +184,8 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Dat
     let from = settings.text("from").to_string();
     let place = checking.place(&settings, "from");
     let mut specification = specification(&settings, From::Path(PathBuf::from(&from)));
-    let origin = match origin(&from, &specification, checking) {
+    let transform = settings.maybe_word("transform");
+    let origin = match origin(&from, &specification, transform, checking) {
         Ok(origin) => origin,
         Err(diagnostic) => {
             checking.report(diagnostic.at(place));
@@ -201,7 +211,8 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Dat
     if let DataOrigin::Sample { .. } = origin {
         specification.format = Some(Format::Jsonl); // samples are converted to it when they are fetched
     }
-    Some(DataDefinition { name: name.to_string(), origin, specification, settings })
+    let block = settings.maybe_word("transform").and_then(|name| checking.outline.block(name)).cloned();
+    Some(DataDefinition { name: name.to_string(), origin, specification, settings, block })
 }
 
 fn random(name: &str, settings: Settings, checking: &mut Checking) -> Option<DataDefinition> {
@@ -220,7 +231,8 @@ fn random(name: &str, settings: Settings, checking: &mut Checking) -> Option<Dat
     let mut specification = specification(&settings, from);
     specification.max_len = specification.max_len.max(length as usize);
     rules(&settings, &specification, None, checking);
-    Some(DataDefinition { name: name.to_string(), origin: DataOrigin::Random, specification, settings })
+    let (name, origin) = (name.to_string(), DataOrigin::Random);
+    Some(DataDefinition { name, origin, specification, settings, block: None })
 }
 
 fn specification(settings: &Settings, from: From) -> Specification {
@@ -263,8 +275,19 @@ fn specification(settings: &Settings, from: From) -> Specification {
 }
 
 /// A file is looked into (header and first rows); a sample is known by its name.
-fn origin(from: &str, specification: &Specification, checking: &Checking) -> Result<DataOrigin, Diagnostic> {
+fn origin(
+    from: &str,
+    specification: &Specification,
+    transform: Option<&str>,
+    checking: &Checking,
+) -> Result<DataOrigin, Diagnostic> {
     let path = Path::new(from);
+    if path.exists() && transform.is_some() {
+        // What the columns will be, is known when the transform runs.
+        first_columns(path)
+            .map_err(|error| Diagnostic::error(codes::DATA_FILE, crate::session::sentence(&error)))?;
+        return Ok(DataOrigin::Path { shape: None });
+    }
     if path.exists() {
         let Peek { shape, .. } = peek(specification)
             .map_err(|error| Diagnostic::error(codes::DATA_FILE, crate::session::sentence(&error)))?;
@@ -292,6 +315,7 @@ fn origin(from: &str, specification: &Specification, checking: &Checking) -> Res
     let outline = samples::outline(sample);
     if let Some((meaning, column)) =
         specification.columns.iter().find(|(_, column)| !outline.columns.contains(&column.as_str()))
+        && transform.is_none()
     {
         return Err(Diagnostic::error(
             codes::DATA_FILE,

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod plot;
 pub mod print;
 pub mod run;
+pub mod rust;
 pub mod save;
 pub mod set;
 pub mod settings;
@@ -34,6 +35,7 @@ pub mod why;
 
 use crate::events::{Diagnostic, Out, Span};
 use crate::language::schema::Form;
+use crate::language::tree::Spanned;
 use crate::language::value::Settings;
 use crate::session::Session;
 use crate::session::outline::Outline;
@@ -54,6 +56,8 @@ pub enum Check {
     Definition(fn(&str, Settings, &mut Checking) -> Option<Box<dyn Action>>),
     /// `step a 20`
     Verb(fn(Settings, &mut Checking) -> Option<Box<dyn Action>>),
+    /// `rust { … }`
+    Rust(fn(&Spanned<String>, &mut Checking) -> Option<Box<dyn Action>>),
     /// What the interpreter itself understands: `let`, `include`, `repeat`, `ltune`.
     Language,
 }
@@ -107,6 +111,7 @@ pub const STATEMENTS: &[Statement] = &[
     load::STATEMENT,
     journal::STATEMENT,
     help::STATEMENT,
+    rust::STATEMENT,
     language::LET,
     language::INCLUDE,
     language::REPEAT,

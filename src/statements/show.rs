@@ -119,6 +119,7 @@ fn everything(session: &Session) -> Table {
     for (name, thing) in session.outline.things() {
         let what = match thing {
             Thing::Broken(_) => continue,
+            Thing::Own(_) if session.outline.block(name).is_some() => "of a `rust` block".to_string(),
             Thing::Own(_) => "added by the Rust program".to_string(),
             Thing::Variable(value) => value.to_ltune(),
             Thing::Model(model) => model.describe(),
@@ -143,6 +144,7 @@ fn everything(session: &Session) -> Table {
             NameKind::Variable => "value",
             NameKind::Schedule => "schedule",
             NameKind::Metric => "metric",
+            NameKind::Transform => "transform",
         };
         table.row([name.clone(), kind.to_string(), what]);
     }

@@ -1,5 +1,6 @@
 //! What can go wrong while a run is planned or trained, in words for the user.
 
+use crate::events::Refusal;
 use crate::files::FilesError;
 use crate::model::ModelError;
 use crate::torch::TorchError;
@@ -69,7 +70,7 @@ pub enum TrainError {
     Unchangeable { setting: &'static str, step: u64 },
 
     #[error(
-        "the schedule `{name}` is not in this session; add it with `own_schedule` before training goes on"
+        "the schedule `{name}` is not in this session; run its `rust` block, or add it with `own_schedule`, before training goes on"
     )]
     NoSchedule { name: String },
 
@@ -78,8 +79,8 @@ pub enum TrainError {
     )]
     ScheduleGave { name: String, step: u64, share: f64 },
 
-    #[error("the schedule `{name}` panicked at step {step}")]
-    SchedulePanicked { name: String, step: u64 },
+    #[error("the schedule `{name}` failed at step {step}: {}", refusal.why)]
+    ScheduleFailed { name: String, step: u64, refusal: Refusal },
 
     #[error("`{}` cannot be continued from: {reason}", path.display())]
     Checkpoint { path: PathBuf, reason: String },

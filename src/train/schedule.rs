@@ -16,13 +16,13 @@
 //!
 //! Beyond `N` it stays at its value in `N`.
 
+use crate::events::Refusal;
 use crate::train::error::TrainError;
 use crate::train::recipe::{DecayShape, Length, Recipe, Schedule};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 /// Where a run is when a schedule of one's own is asked for the share of `lr`.
@@ -35,11 +35,11 @@ pub struct Moment {
     pub steps_per_epoch: u64,
 }
 
-/// From the moment to the share of `lr`. Asked again for the same moment it must give the same number: steps are taken
-/// again after an `undo`.
-pub type ScheduleFunction = Box<dyn Fn(Moment) -> f64>;
+/// From the moment to the share of `lr`, or why it gave none. Asked again for the same moment it must give the same
+/// number: steps are taken again after an `undo`.
+pub type ScheduleFunction = Box<dyn Fn(Moment) -> Result<f64, Refusal>>;
 
-/// The schedules that a Rust program has added, by name; one table for all runs of a session.
+/// The schedules that a Rust program or a `rust` block has added, by name; one table for all runs of a session.
 #[derive(Clone, Default)]
 pub struct OwnSchedules(Rc<RefCell<BTreeMap<String, ScheduleFunction>>>);
 
@@ -53,10 +53,10 @@ impl OwnSchedules {
         let (name, step) = (name.to_string(), moment.step);
         let functions = self.0.borrow();
         let Some(function) = functions.get(&name) else { return Err(TrainError::NoSchedule { name }) };
-        match catch_unwind(AssertUnwindSafe(|| function(moment))) {
+        match function(moment) {
             Ok(share) if share.is_finite() && share >= 0.0 => Ok(share),
             Ok(share) => Err(TrainError::ScheduleGave { name, step, share }),
-            Err(_) => Err(TrainError::SchedulePanicked { name, step }),
+            Err(refusal) => Err(TrainError::ScheduleFailed { name, step, refusal }),
         }
     }
 }

@@ -14,7 +14,7 @@ fn tools(program: &Path, arguments: &[&str]) -> Option<Ran> {
 }
 
 /// The Python of an environment where Jupyter finds this very kernel; none where it cannot be made.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let tools_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
     std::fs::create_dir_all(&tools_folder).expect("a folder can be made");
     // Tests run beside each other, each in its own process.

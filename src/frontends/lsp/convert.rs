@@ -78,6 +78,6 @@ pub fn symbol_kind(kind: NameKind) -> SymbolKind {
         NameKind::Data => SymbolKind::STRUCT,
         NameKind::Run => SymbolKind::OBJECT,
         NameKind::Variable => SymbolKind::CONSTANT,
-        NameKind::Schedule | NameKind::Metric => SymbolKind::FUNCTION,
+        NameKind::Schedule | NameKind::Metric | NameKind::Transform => SymbolKind::FUNCTION,
     }
 }

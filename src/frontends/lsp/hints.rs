@@ -67,7 +67,7 @@ fn of_statements<'a>(statements: &'a [Statement], values: &mut Vec<&'a Expr>) {
                 values.extend(verb.phrases.iter().flat_map(|phrase| &phrase.groups).flatten());
                 verb.block.iter().for_each(|block| of_block(block, values));
             }
-            StatementKind::Version(_) | StatementKind::Include { .. } => {}
+            StatementKind::Version(_) | StatementKind::Include { .. } | StatementKind::Rust { .. } => {}
         }
     }
 }

@@ -73,7 +73,7 @@ fn of_name(kind: NameKind) -> SemanticTokenType {
         NameKind::Data => SemanticTokenType::STRUCT,
         NameKind::Run => SemanticTokenType::VARIABLE,
         NameKind::Variable => SemanticTokenType::PARAMETER,
-        NameKind::Schedule | NameKind::Metric => SemanticTokenType::FUNCTION,
+        NameKind::Schedule | NameKind::Metric | NameKind::Transform => SemanticTokenType::FUNCTION,
     }
 }
 

@@ -36,7 +36,7 @@ pub fn rules(
 
 /// Rows that are made are not read.
 fn random(written: &Written, specification: &Specification, length: usize) -> Vec<Diagnostic> {
-    let unheeded = ["columns", "format", "limit", "too_long", "loss_on", "eos", "template"];
+    let unheeded = ["columns", "format", "limit", "too_long", "loss_on", "eos", "template", "transform"];
     let mut found = no_effects(&unheeded, "random rows", written, specification);
     let max_len = written.settings.maybe_integer("max_len").unwrap_or(i64::MAX);
     if max_len < length as i64 && max_len != Specification::new(From::Path("".into())).max_len as i64 {
@@ -73,6 +73,7 @@ fn no_effects(
         "too_long" => specification.over_length != OverLength::Cut,
         "loss_on" => matches!(specification.loss_on, LossOn::Roles(_)),
         "eos" => !specification.eos,
+        "transform" => written.settings.maybe_word("transform").is_some(),
         _ => specification.template.as_ref().is_some_and(|template| template != "none"),
     };
     let given = names.iter().filter(|name| written.is_given(name) && changed(name));

@@ -321,7 +321,16 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Tun
         let family = Family { members: members.collect() };
         let recipe = family.members[0].recipe.clone();
         let family = Some(family);
-        return Some(TuneDefinition { name: name.to_string(), model, data, recipe, settings, family });
+        let blocks = checking.outline.blocks_of(&recipe, &data);
+        return Some(TuneDefinition {
+            name: name.to_string(),
+            model,
+            data,
+            recipe,
+            settings,
+            blocks,
+            family,
+        });
     }
     let recipe = recipe(&settings);
     let before = checking.diagnostics.len();
@@ -330,5 +339,6 @@ fn define(name: &str, settings: Settings, checking: &mut Checking) -> Option<Tun
         return None;
     }
     let settings = resolved(settings, &recipe);
-    Some(TuneDefinition { name: name.to_string(), model, data, recipe, settings, family: None })
+    let blocks = checking.outline.blocks_of(&recipe, &data);
+    Some(TuneDefinition { name: name.to_string(), model, data, recipe, settings, blocks, family: None })
 }
