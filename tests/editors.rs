@@ -51,7 +51,8 @@ fn every_include_of_the_grammar_leads_somewhere() {
     let grammar = json(&root().join("grammar/ltune.tmLanguage.json"));
     let text = grammar.to_string();
     let includes = text.split("\"include\":\"").skip(1).filter_map(|rest| rest.split('"').next());
-    for name in includes.filter(|name| *name != "$self") {
+    // A `rust` block is in the hands of the editor's own grammar for Rust.
+    for name in includes.filter(|name| !["$self", "source.rust"].contains(name)) {
         let name = name.trim_start_matches('#');
         assert!(grammar["repository"].get(name).is_some(), "`{name}` is included and not there");
     }

@@ -231,7 +231,8 @@ fn x_numbers(figure: &Figure, x: &Axis, columns: &Columns, screen: &Screen) -> S
     let mut line = String::new();
     for tick in &x.ticks {
         let Some(column) = column(x, tick.value, columns) else { continue };
-        let from = (start + column).saturating_sub(tick.text.width() / 2);
+        let width = tick.text.width();
+        let from = (start + column).saturating_sub(width / 2).min(screen.columns.saturating_sub(width));
         let used = line.width();
         let room = if used == 0 { 0 } else { used + 2 };
         if from >= room {
@@ -305,6 +306,16 @@ mod tests {
         }
         let plain: Vec<&str> = plain.lines().map(str::trim_end).collect();
         assert_eq!(plain.join("\n"), terminal(&figure, &SCREEN).unwrap());
+    }
+
+    #[test]
+    fn a_long_number_at_the_end_of_the_axis_moves_to_the_left() {
+        for columns in 40..120 {
+            let points = [(0.0, 1.0), (1.26e133, 2.0)];
+            let figure = figure(vec![series("a", 0, Mark::Dots, &points)]);
+            let text = terminal(&figure, &Screen { columns, ..SCREEN }).unwrap();
+            assert!(text.lines().all(|line| line.width() <= columns), "{text}");
+        }
     }
 
     proptest! {
