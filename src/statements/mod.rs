@@ -51,13 +51,16 @@ pub struct Statement {
     pub check: Check,
 }
 
+/// What a check makes of a statement; none when something is wrong, which it has reported then.
+pub type Checked = Option<Box<dyn Action>>;
+
 pub enum Check {
     /// `model NAME { … }`
-    Definition(fn(&str, Settings, &mut Checking) -> Option<Box<dyn Action>>),
+    Definition(fn(&str, Settings, &mut Checking) -> Checked),
     /// `step a 20`
-    Verb(fn(Settings, &mut Checking) -> Option<Box<dyn Action>>),
+    Verb(fn(Settings, &mut Checking) -> Checked),
     /// `rust { … }`
-    Rust(fn(&Spanned<String>, &mut Checking) -> Option<Box<dyn Action>>),
+    Rust(fn(&Spanned<String>, &mut Checking) -> Checked),
     /// What the interpreter itself understands: `let`, `include`, `repeat`, `ltune`.
     Language,
 }

@@ -106,7 +106,7 @@ impl<'a> Cast<'a> {
 
     fn micro_batch(&self, batch: &MicroBatch) {
         match self.play.activations {
-            Activations::Kept => self.from_hidden(&self.hidden(batch), batch),
+            Activations::Kept => self.after_blocks(&self.hidden(batch), batch),
             Activations::Recomputed => self.recomputed(batch),
         }
     }
@@ -249,7 +249,7 @@ impl<'a> Cast<'a> {
         };
         let leaf = |x_nd: Shade, layer| if lowest.goes_below(layer) { x_nd.leaf() } else { x_nd };
         let x_nd = leaf(x_nd, layers);
-        self.from_hidden(&self.norm(&x_nd, "model.norm.weight"), batch);
+        self.after_blocks(&self.norm(&x_nd, "model.norm.weight"), batch);
         let mut of_x = x_nd.take_gradient();
         drop(x_nd);
         while let Some((layer, x_nd)) = into_blocks.pop() {
@@ -265,7 +265,7 @@ impl<'a> Cast<'a> {
 
     // ---- model/loss.rs ------------------------------------------------------------------------------------------
 
-    fn from_hidden(&self, hidden_nd: &Shade, batch: &MicroBatch) {
+    fn after_blocks(&self, hidden_nd: &Shade, batch: &MicroBatch) {
         if batch.supervised == 0 {
             return;
         }
