@@ -35,7 +35,7 @@ const FORM: Form = Form {
               `set(\"column\", text)`, `set_json`, `rename(\"column\", \"new\")`, `remove`, `columns()`.\n\n\
               Other functions, types and `use` lines serve the block itself; a block sees no other block, and no crates but \
               `std`. A function must be pure: asked again for the same, it gives the same, for steps are taken again after \
-              `undo` and rows are kept prepared. The block is compiled when it runs, which takes a second or two, and its \
+              `undo` and rows are kept prepared. The block is compiled when it runs, which takes about ten seconds on two cores, and its \
               functions run in a process of their own: one that panics, spins (Ctrl-C ends it) or dies costs the session \
               nothing. It needs an `ltune` that was built with `--features rust-cells`, and `cargo`.",
     example: "rust {\n  fn halving(at: Moment) -> f64 {\n    0.5_f64.powi((at.step / 100) as i32)\n  }\n}",
