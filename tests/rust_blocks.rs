@@ -111,7 +111,7 @@ mod compiled {
         let steps = of_type(&events, "step");
         assert_eq!(numbers(&steps, "lr"), [1e-2, 1e-2, 5e-3, 5e-3, 2.5e-3]);
         let eval = of_type(&events, "eval");
-        let brief = eval[0]["metrics"]["brief"].as_f64().unwrap();
+        let brief = eval[0]["brief"].as_f64().unwrap();
         assert!(brief > 0.0 && brief <= 1.0, "{brief}");
         let notes = of_type(&events, "note").iter().map(|note| note["text"].to_string()).collect::<String>();
         assert!(
@@ -191,7 +191,7 @@ mod compiled {
             stderr.contains("the schedule `dies` failed at step 3: its process died (signal: 6 (SIGABRT)"),
             "{stderr}"
         );
-        assert!(stdout.contains("step 3/") && stdout.contains("alive"), "{stdout}");
+        assert!(stdout.contains("step  3/") && stdout.contains("alive"), "{stdout}");
     }
 
     #[test]
