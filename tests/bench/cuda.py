@@ -24,7 +24,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from common import MEASURED, ROOT
 
 # vocabulary, width, mlp, layers, heads, groups, head width, tied; the preset's name
 SHAPES = {
@@ -116,14 +116,6 @@ except torch.OutOfMemoryError:
     print(json.dumps({"out_of_memory": True})); sys.exit()
 peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"seconds": seconds, "loss": losses[-1], "peak_bytes": peak}))
-"""
-
-# Runs a program and adds a line with its peak resident memory.
-MEASURED = """
-import json, resource, subprocess, sys
-code = subprocess.run(sys.argv[1:]).returncode
-print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024}), flush=True)
-sys.exit(code)
 """
 
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}

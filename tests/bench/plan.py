@@ -13,12 +13,10 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from common import print_lines, run_ltune, steps_of
 
 RANDOM = "from = random; rows = 64; length = {length} tokens; split = none"
 # Name, dtype, data, tune.
@@ -57,42 +55,18 @@ plan a {{ probe = fresh }} # the tokens are kept from here on
 plan a to "p.json"
 """
 
-# Runs a program and adds a line with its peak resident memory.
-MEASURED = """
-import json, resource, subprocess, sys
-code = subprocess.run(sys.argv[1:]).returncode
-print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024}), flush=True)
-sys.exit(code)
-"""
 
-
-def ltune_binary():
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    binary = target / "release/ltune"
-    if not binary.exists():
-        sys.exit(f"{binary} is not there: run scripts/ltune --help once")
-    return binary
-
-
-def run(command, text, folder):
-    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=folder)
-    if done.returncode != 0:
-        sys.exit(done.stdout[-2000:] + done.stderr)
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def measure(binary, setup, steps, with_snapshots):
+def measure(setup, steps, with_snapshots):
     name, dtype, data, tune = setup
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         script = SCRIPT.format(dtype=dtype, data=data, tune=tune, steps=steps)
-        run([binary, "--json", "-"], script, folder)
+        run_ltune(script, folder)
         planned = json.loads((Path(folder) / "p.json").read_text())["plan"]
-        events = run([sys.executable, "-c", MEASURED, str(binary), "--json", "-"], 'run "p.json"\n', folder)
-    seconds = [event["seconds"] for event in events if event.get("type") == "step"]
+        events, measured, _ = run_ltune('run "p.json"\n', folder)
+    seconds = [event["seconds"] for event in steps_of(events)]
     snapshots = planned["memory"].get("snapshots", 0)
     peak = planned["peak_bytes"] - (0 if with_snapshots else snapshots)
-    measured = events[-1]["peak"]
     step = statistics.median(seconds[1:])
     return {
         "name": name, "planned_bytes": peak, "peak_bytes": measured, "memory_ratio": peak / measured,
@@ -112,13 +86,12 @@ def main():
     rows = []
     print(f"{'':52}{'planned':>9}{'measured':>10}{'':>9}{'planned':>9}{'measured':>10}{'':>9}{'load':>6}")
     for setup in wanted:
-        row = measure(ltune_binary(), setup, options.steps, not options.without_snapshots)
+        row = measure(setup, options.steps, not options.without_snapshots)
         rows.append(row)
         print(f"{row['name']:52}{row['planned_bytes'] / 1e6:6.0f} MB{row['peak_bytes'] / 1e6:7.0f} MB"
               f"{100 * (row['memory_ratio'] - 1):+7.1f} %{row['planned_seconds']:7.2f} s{row['seconds']:8.2f} s"
               f"{100 * (row['time_ratio'] - 1):+7.1f} %{row['load_before']:6.2f}", flush=True)
-    for row in rows:
-        print(json.dumps(row))
+    print_lines(rows)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,11 @@ JSON object a line.
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import tempfile
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from common import ROOT, machine, run_ltune, steps_of
+
 WIKI = ROOT / "tests/fixtures/reference/wiki_5120_tokens.txt"
 
 SCRIPT = """
@@ -46,15 +43,10 @@ def main():
     options = parser.parse_args()
     method = {"lora": "lora { rank = 16 }", "full": "full"}[options.method]
     script = SCRIPT.format(wiki=WIKI, method=method, steps=options.steps, moves=moves(options.steps))
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([target / "release/ltune", "--json", "-"], input=script, capture_output=True, text=True,
-                              cwd=folder)
-    if done.returncode != 0:
-        raise SystemExit(done.stdout[-2000:] + done.stderr)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+        events, _, _ = run_ltune(script, folder)
     replays = [event["text"] for event in events if event["type"] == "note" and "taking" in event["text"]]
-    steps = [event["seconds"] for event in events if event["type"] == "step"]
+    steps = [event["seconds"] for event in steps_of(events)]
     verbs = {}
     for event in events:
         if event["type"] == "move":
@@ -64,7 +56,7 @@ def main():
     rows = [{"verb": "step", "median": statistics.median(steps[1:]), "worst": max(steps[1:]), "count": len(steps) - 1}]
     for verb, seconds in verbs.items():
         rows.append({"verb": verb, "median": statistics.median(seconds), "worst": max(seconds), "count": len(seconds)})
-    print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores; SmolLM2-135M, {method}, 4 x 256")
+    print(f"machine: {machine()}; SmolLM2-135M, {method}, 4 x 256")
     print(f"snapshots: {held}; {len(replays)} of the moves took steps again")
     print(f"{'verb':8}{'median':>12}{'worst':>12}{'calls':>8}")
     for row in rows:
