@@ -144,23 +144,7 @@ int serves(const at::Tensor& x) {
   return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
 
-constexpr CudaHalf kHalf = {
-    nullptr,
-    nullptr,
-    nullptr,
-    nullptr,
-    nullptr,
-    serves,
-    launches::rms_norm,
-    launches::rms_norm_gradient,
-    launches::rms_norm_weight_gradient,
-    launches::rotate,
-    launches::swiglu,
-    launches::swiglu_gradient,
-    launches::loss_to_gradient,
-    launches::losses,
-    launches::nf4,
-};
+constexpr CudaHalf kHalf = launches::computing({.serves = serves});
 
 }  // namespace
 

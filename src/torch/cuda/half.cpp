@@ -123,23 +123,14 @@ int serves(const at::Tensor& x) {
   return programs.at(x.get_device()).module != nullptr;
 }
 
-constexpr CudaHalf kHalf = {
-    memory,
-    forget_peak,
-    give_back_cached,
-    describe,
-    load,
-    serves,
-    launches::rms_norm,
-    launches::rms_norm_gradient,
-    launches::rms_norm_weight_gradient,
-    launches::rotate,
-    launches::swiglu,
-    launches::swiglu_gradient,
-    launches::loss_to_gradient,
-    launches::losses,
-    launches::nf4,
-};
+constexpr CudaHalf kHalf = launches::computing({
+    .memory = memory,
+    .forget_peak = forget_peak,
+    .give_back_cached = give_back_cached,
+    .describe = describe,
+    .load = load,
+    .serves = serves,
+});
 
 }  // namespace
 

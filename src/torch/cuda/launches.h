@@ -154,4 +154,18 @@ inline void nf4(const at::Tensor& codes, const at::Tensor& scales, const at::Ten
   launch(form.name, out, {blocks_for(count, kThreads * form.pack)}, kThreads, from, s, r, groups, to, count);
 }
 
+// A half that computes with these.
+constexpr CudaHalf computing(CudaHalf half) {
+  half.rms_norm = rms_norm;
+  half.rms_norm_gradient = rms_norm_gradient;
+  half.rms_norm_weight_gradient = rms_norm_weight_gradient;
+  half.rotate = rotate;
+  half.swiglu = swiglu;
+  half.swiglu_gradient = swiglu_gradient;
+  half.loss_to_gradient = loss_to_gradient;
+  half.losses = losses;
+  half.nf4 = nf4;
+  return half;
+}
+
 }  // namespace launches
