@@ -69,7 +69,7 @@ pub use crate::api::metrics::Metrics;
 
 use crate::api::audience::{Audience, Heard, Watched};
 use crate::data::row::Row;
-use crate::evaluate::exact_match::Answer;
+use crate::evaluate::answer::Answer;
 use crate::events::{Cancel, Diagnostic, Evaluation, Event, Figure, Generation, Out, Step, Table};
 use crate::interpreter::{Interpreter, Outcome, Unit};
 use crate::language::codes;

@@ -41,5 +41,5 @@ pub use tch;
 
 pub use api::{Data, Definition, Error, Metrics, Model, Session, Shown, Tune, choice, measure, word};
 pub use data::row::Row;
-pub use evaluate::exact_match::Answer;
+pub use evaluate::answer::Answer;
 pub use train::schedule::Moment;

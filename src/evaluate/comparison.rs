@@ -1,7 +1,7 @@
 //! Two models on the same rows: how each row came out, which rows changed side, and whether chance would do as much.
 
 use crate::data::dataset::Part;
-use crate::evaluate::exact_match::Answer;
+use crate::evaluate::answer::Answer;
 use crate::evaluate::labels::{Candidate, Choice};
 use std::collections::{HashMap, HashSet};
 

@@ -2,26 +2,11 @@
 
 use crate::data::dataset::Part;
 use crate::data::tokenizer::{SpecialTokens, Tokenizer};
+use crate::evaluate::answer::Answer;
 use crate::evaluate::{EvaluateError, Observe, report};
 use crate::generate::decode::generate;
 use crate::generate::sampling::Sampling;
 use crate::model::llama::Policy;
-
-/// What the model wrote for one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The example's number in its part.
-    pub example: usize,
-    pub wanted: String,
-    pub written: String,
-}
-
-impl Answer {
-    /// White space at either end does not count.
-    pub fn is_right(&self) -> bool {
-        self.wanted.trim() == self.written.trim()
-    }
-}
 
 /// Lets the model answer these examples; those without a prompt before their completion are passed over.
 pub fn answers(

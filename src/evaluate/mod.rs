@@ -1,5 +1,6 @@
 //! Measuring: a model's loss on held-out rows, the answers it gives, the labels it chooses. Nothing here trains.
 
+pub mod answer;
 pub mod comparison;
 pub mod exact_match;
 pub mod labels;

@@ -4,12 +4,13 @@ use crate::events::Diagnostic;
 use crate::language::codes;
 use crate::language::rust_text::Function;
 use crate::rust::Block;
-use crate::rust::process::variant;
+use crate::rust::process::{END, variant};
 use evcxr::CompilationError;
 use std::ops::Range;
 use std::path::Path;
 
 const ROW: &str = include_str!("../data/row.rs");
+const ANSWER: &str = include_str!("../evaluate/answer.rs");
 const PRELUDE: &str = include_str!("prelude.rs");
 
 /// What evcxr is given: the prelude, the block in a module of its own, and the call that answers requests.
@@ -22,7 +23,7 @@ pub struct Program {
 impl Program {
     pub fn new(block: &str, functions: &[Function], socket: &Path) -> Program {
         let before = format!(
-            "mod ltune {{\npub mod row {{\n{ROW}}}\n{PRELUDE}}}\n\
+            "mod ltune {{\npub mod row {{\n{ROW}}}\npub mod answer {{\n{ANSWER}}}\n{PRELUDE}}}\n\
              mod block {{ pub const LTUNE_LINE: u32 = line!(); use super::ltune::{{Answer, Moment, Row}};"
         );
         let entry = |function: &Function| {
@@ -32,7 +33,7 @@ impl Program {
         let entries: Vec<String> = functions.iter().map(entry).collect();
         let text = format!(
             "{before}{block}\npub const LTUNE_FUNCTIONS: &[super::ltune::Function] = &[{}];\n}}\n\
-             ltune::serve({:?}, block::LTUNE_LINE, block::LTUNE_FUNCTIONS);\n",
+             ltune::serve({:?}, {END:?}, block::LTUNE_LINE, block::LTUNE_FUNCTIONS);\n",
             entries.join(", "),
             socket.display().to_string(),
         );

@@ -1,6 +1,7 @@
-// What stands before a block when it is compiled, in a module `ltune` beside that of `row.rs`: the types that its
-// functions take, and the loop that answers requests. It is read as text and stands on the standard library alone.
+// What stands before a block when it is compiled, in a module `ltune` beside those of `row.rs` and `answer.rs`: the types
+// that its functions take, and the loop that answers requests. It is read as text and stands on the standard library alone.
 
+pub use answer::Answer;
 pub use row::Row;
 
 use std::io::{Read, Write};
@@ -17,22 +18,6 @@ pub struct Moment {
     pub steps_per_epoch: u64,
 }
 
-/// What the model wrote for one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The example's number in its part.
-    pub example: usize,
-    pub wanted: String,
-    pub written: String,
-}
-
-impl Answer {
-    /// White space at either end does not count.
-    pub fn is_right(&self) -> bool {
-        self.wanted.trim() == self.written.trim()
-    }
-}
-
 pub enum Function {
     Schedule(fn(Moment) -> f64),
     Metric(fn(&Answer) -> f64),
@@ -42,14 +27,15 @@ pub enum Function {
 /// The message of the last panic and its line in the file.
 static PANIC: Mutex<(String, u64)> = Mutex::new((String::new(), 0));
 
-/// Answers requests until the socket is closed. `first_line` is the line of the file that the block begins on.
-pub fn serve(socket: &str, first_line: u32, functions: &[Function]) {
+/// Answers requests until the socket is closed. `first_line` is the line of the file that the block begins on; `end` is
+/// printed before each answer.
+pub fn serve(socket: &str, end: &str, first_line: u32, functions: &[Function]) {
     std::thread::spawn(end_with_parent);
     std::panic::set_hook(Box::new(note_panic));
     let mut stream = UnixStream::connect(socket).expect("ltune listens");
     while let Some(request) = receive(&mut stream) {
         let answer = answer(&request, u64::from(first_line), functions);
-        let _ = std::io::stdout().flush();
+        println!("{end}");
         let length = (answer.len() as u64).to_le_bytes();
         if stream.write_all(&length).and_then(|()| stream.write_all(&answer)).is_err() {
             return;

@@ -22,6 +22,10 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a function may go on after the first Ctrl-C.
 const GRACE: Duration = Duration::from_secs(1);
+/// What the child prints before it answers, so that it is known to have told all.
+pub const END: &str = "\u{4}";
+/// How long a wait for what was printed goes on after an answer, or after the child's end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub struct Process {
     block: Block,
@@ -38,6 +42,8 @@ struct Running {
     said: Receiver<Said>,
     /// The first line on its standard error since it was asked, which often says why it died.
     complaint: String,
+    /// It has told all that it printed before its last answer.
+    told: bool,
     /// How it ended, if it did not end well.
     status: String,
     /// evcxr has ended and cleared up.
@@ -85,6 +91,7 @@ impl Process {
                     child: Arc::clone(child),
                     said,
                     complaint: String::new(),
+                    told: false,
                     status: String::new(),
                     ended: false,
                 });
@@ -128,12 +135,16 @@ impl Process {
             self.start().map_err(|found| Refusal::new(found[0].message.clone()))?;
         }
         let Some(running) = &mut self.running else { return Err(Refusal::new("its process is not there")) };
-        let asked = running.ask(request, &self.cancel);
-        running.listen(&self.print);
-        asked.map_err(|gone| {
-            let why = self.running.take().map_or(String::new(), |running| running.why(gone, &self.print));
-            Refusal::new(why)
-        })
+        match running.ask(request, &self.cancel) {
+            Ok(answer) => {
+                running.listen(&self.print, |running| running.told);
+                Ok(answer)
+            }
+            Err(gone) => {
+                let why = self.running.take().map_or(String::new(), |running| running.why(gone, &self.print));
+                Err(Refusal::new(why))
+            }
+        }
     }
 }
 
@@ -146,6 +157,7 @@ enum Gone {
 impl Running {
     fn ask(&mut self, request: &[u8], cancel: &Cancel) -> Result<Vec<u8>, Gone> {
         self.complaint.clear();
+        self.told = false;
         let length = (request.len() as u64).to_le_bytes();
         let died = |_| Gone::Died;
         self.stream.write_all(&length).map_err(died)?;
@@ -179,16 +191,27 @@ impl Running {
         Ok(bytes)
     }
 
-    /// Passes on what was printed meanwhile.
-    fn listen(&mut self, print: &Print) {
-        while let Ok(said) = self.said.try_recv() {
-            self.hear(said, print);
+    /// Passes on what was printed, until this is so.
+    fn listen(&mut self, print: &Print, until: fn(&Running) -> bool) {
+        let end = Instant::now() + LAST_WORDS;
+        while !until(self) {
+            match self.said.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(said) => self.hear(said, print),
+                Err(_) => break,
+            }
         }
     }
 
     fn hear(&mut self, said: Said, print: &Print) {
         match said {
-            Said::Printed(line) => print(line),
+            // What was printed without an end of its line stands before the mark.
+            Said::Printed(line) => {
+                let before = line.strip_suffix(END);
+                self.told |= before.is_some();
+                if before != Some("") {
+                    print(before.unwrap_or(&line).to_string());
+                }
+            }
             Said::Complained(line) if self.complaint.is_empty() => self.complaint = line.trim().to_string(),
             Said::Complained(_) | Said::Child(_) => {}
             Said::Ended(ended) => {
@@ -201,18 +224,10 @@ impl Running {
 
     /// What became of the child, in words.
     fn why(mut self, gone: Gone, print: &Print) -> String {
-        const LAST_WORDS: Duration = Duration::from_secs(2);
         if matches!(gone, Gone::Interrupted) {
             return "it was interrupted, and its process ended".into();
         }
-        let until = Instant::now() + LAST_WORDS;
-        while !self.ended {
-            match self.said.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(said) => self.hear(said, print),
-                Err(_) => break,
-            }
-        }
-        self.listen(print);
+        self.listen(print, |_| false);
         let status = if self.status.is_empty() { String::new() } else { format!(" ({})", self.status) };
         let complaint =
             if self.complaint.is_empty() { String::new() } else { format!(": {}", self.complaint) };

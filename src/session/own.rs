@@ -3,7 +3,7 @@
 
 use crate::data::row::Row;
 use crate::data::transform::{Transform, TransformFunction};
-use crate::evaluate::exact_match::Answer;
+use crate::evaluate::answer::Answer;
 use crate::events::{Diagnostic, Out, Refusal};
 use crate::language::check::unusable_word;
 use crate::language::codes;

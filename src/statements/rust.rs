@@ -1,7 +1,7 @@
 //! `rust { … }`: schedules, metrics and row transforms written in Rust, which scripts then use by name.
 
 use crate::data::row::{Row, read_number, read_text, write_number, write_text};
-use crate::evaluate::exact_match::Answer;
+use crate::evaluate::answer::Answer;
 use crate::events::{Diagnostic, Out, Refusal};
 use crate::files::hash::sha256;
 use crate::language::check::unusable_name;
