@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 fn main() {
     println!("cargo:rerun-if-changed=src/build.rs");
     let half = ["cuda/half.cpp", "cuda/half.h", "cuda/launches.h"];
-    let own = ["shim.cpp", "shim.h", "kernels.cpp", "nf4.cpp", "nf4.h", "guarded.h"];
-    for file in own.into_iter().chain(half) {
+    let own = ["shim.cpp", "kernels.cpp", "attention.cpp", "products.cpp", "nf4.cpp"];
+    let headers = ["shim.h", "products.h", "tiles.h", "exponential.h", "nf4.h", "guarded.h"];
+    for file in own.into_iter().chain(headers).chain(half) {
         println!("cargo:rerun-if-changed=src/torch/{file}");
     }
     println!("cargo:rerun-if-changed=kernels/cuda/nf4_values.cu");
@@ -29,9 +30,7 @@ fn main() {
         .flag_if_supported("-fno-trapping-math") // or comparisons in a loop are not vectorised
         .flag_if_supported("-fno-math-errno")
         .flag_if_supported("-fopenmp") // rows side by side, on the threads of libtorch
-        .file("src/torch/shim.cpp")
-        .file("src/torch/kernels.cpp")
-        .file("src/torch/nf4.cpp")
+        .files(own.map(|file| format!("src/torch/{file}")))
         .compile("ltune_shim");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
         println!("cargo:rustc-link-lib=gomp");

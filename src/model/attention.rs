@@ -57,6 +57,9 @@ impl Attention<'_> {
         {
             return in_one_call(q_bthk, k_btgk, v_btgk, starts);
         }
+        if let Some(documents) = self.documents_for_the_processor(q_bthk) {
+            return kernels::attend(q_bthk, k_btgk, v_btgk, &documents);
+        }
         let heads_first = |x: &Tensor| x.transpose(1, 2);
         let (q_bhtk, k_bgtk, v_bgtk) = (heads_first(q_bthk), heads_first(k_btgk), heads_first(v_btgk));
         let out_bhtk = match self {
@@ -69,6 +72,32 @@ impl Attention<'_> {
         };
         out_bhtk.transpose(1, 2)
     }
+
+    /// Starts and lengths among all tokens, where our own kernels attend to these queries.
+    fn documents_for_the_processor(&self, q_bthk: &Tensor) -> Option<Vec<(i64, i64)>> {
+        let (rows, length, _, width) = q_bthk.size4().expect("queries have four axes");
+        if q_bthk.device() != Device::Cpu || !kernels::attends(q_bthk.kind(), width) {
+            return None;
+        }
+        match self {
+            Attention::Rows => Some((0..rows).map(|row| (row * length, length)).collect()),
+            Attention::Documents { lengths, .. } => Some(places(lengths, length)),
+            Attention::Cached(_) => None,
+        }
+    }
+}
+
+/// Where each document starts among all tokens of rows of `length` positions, and how long it is.
+fn places(documents: &[Vec<usize>], length: i64) -> Vec<(i64, i64)> {
+    let row = |(row, documents): (i64, &Vec<usize>)| {
+        let starts = documents.iter().scan(row * length, |at, document| {
+            let start = *at;
+            *at += *document as i64;
+            Some((start, *document as i64))
+        });
+        starts.collect::<Vec<_>>()
+    };
+    (0..).zip(documents).flat_map(row).collect()
 }
 
 fn causal(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
@@ -126,6 +155,62 @@ mod tests {
         let found = cumulated(&[vec![3, 2], vec![7], vec![1, 1]], 7);
         assert_eq!(found, (vec![0, 3, 5, 7, 14, 15, 16, 21], 7));
         assert!(Starts::of(&[vec![3]], 4, Device::Cpu).unwrap().is_none());
+    }
+
+    #[test]
+    fn places_of_documents_are_counted_over_all_rows() {
+        assert_eq!(places(&[vec![3, 2], vec![], vec![7]], 7), [(0, 3), (3, 2), (14, 7)]);
+    }
+
+    /// Our own kernels against libtorch's attention in float64, with all gradients: whole rows and documents, blocks that are full
+    /// and that are not, one head and several for a group.
+    #[test]
+    fn attention_on_the_processor_is_that_of_the_formula() {
+        let cases: [(i64, [i64; 3], &[&[usize]]); 5] = [
+            (100, [4, 2, 64], &[&[100], &[100]]),
+            (130, [4, 1, 128], &[&[70, 59], &[], &[1, 64]]),
+            (65, [3, 3, 80], &[&[65]]),
+            (5, [2, 2, 32], &[&[5], &[2, 1]]),
+            (300, [2, 1, 16], &[&[300]]),
+        ];
+        for (kind, accepted) in [(Kind::Float, 2e-6), (Kind::BFloat16, 1e-2)] {
+            for (length, [heads, groups, width], documents) in cases {
+                if !kernels::attends(kind, width) {
+                    println!("skipped: this processor has no tiles for {kind:?}");
+                    continue;
+                }
+                let documents: Vec<Vec<usize>> = documents.iter().map(|row| row.to_vec()).collect();
+                let normal = |heads: i64, seed| {
+                    random::normal(&[documents.len() as i64, length, heads, width], seed).to_kind(kind)
+                };
+                let inputs = [normal(heads, 1), normal(groups, 2), normal(groups, 3)];
+                let seed = normal(heads, 4).to_kind(Kind::Double);
+                let run = |kind: Kind, attend: &dyn Fn([&Tensor; 3]) -> Tensor| -> Vec<Tensor> {
+                    let leaves = inputs.each_ref().map(|x| x.to_kind(kind).copy().set_requires_grad(true));
+                    let out = attend(leaves.each_ref());
+                    (&out * seed.to_kind(kind)).sum(Kind::Double).backward();
+                    std::iter::once(out.detach()).chain(leaves.iter().map(Tensor::grad)).collect()
+                };
+                let plain = |[q, k, v]: [&Tensor; 3]| {
+                    let [q, k, v] = [q, k, v].map(|x| x.transpose(1, 2));
+                    by_document(&q, &k, &v, &documents).transpose(1, 2)
+                };
+                let ours = |[q, k, v]: [&Tensor; 3]| kernels::attend(q, k, v, &places(&documents, length));
+                let exact = run(Kind::Double, &plain);
+                let threads = tch::get_num_threads();
+                let [one, two] = [1, 2].map(|threads| {
+                    tch::set_num_threads(threads);
+                    run(kind, &ours)
+                });
+                tch::set_num_threads(threads);
+                assert_eq!(one, two, "threads do not change the bits");
+                for (index, (got, wanted)) in one.iter().zip(&exact).enumerate() {
+                    let difference = (got.to_kind(Kind::Double) - wanted).norm().double_value(&[]);
+                    let relative = difference / wanted.norm().double_value(&[]);
+                    assert!(relative < accepted, "{kind:?} {length} {index}: {relative}");
+                }
+            }
+        }
     }
 
     /// On a GPU: the documents in one call against one by one, forward and backward.

@@ -4,6 +4,7 @@ use crate::model::ModelError;
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
 use crate::model::operations;
 use crate::model::recomputed::{Activations, Recomputed};
+use crate::torch::kernels::{product_into, product_over_rows};
 use crate::torch::{device, gradient};
 use tch::{Device, Kind, Tensor};
 
@@ -193,7 +194,7 @@ impl Supervised {
         let mut sum = LossSum { tokens: self.tokens() as usize, ..LossSum::default() };
         for (start, length) in self.chunks() {
             let targets_s = self.targets_s.narrow(0, start, length);
-            let logits_sv = self.hidden_sd.narrow(0, start, length).f_mm(&head_vd.tr())?;
+            let logits_sv = logits(&self.hidden_sd.narrow(0, start, length), &head_vd)?;
             let (losses, correct) = operations::losses(&logits_sv, &targets_s)?;
             sum.correct += correct;
             sum.loss_sum += total(&losses);
@@ -217,11 +218,11 @@ impl Supervised {
         for (start, length) in self.chunks() {
             let (x_sd, targets_s) =
                 (hidden_sd.narrow(0, start, length), self.targets_s.narrow(0, start, length));
-            let logits_sv = x_sd.f_mm(&head_vd.tr())?;
+            let logits_sv = logits(&x_sd, &head_vd)?;
             let (losses, difference_sv) = operations::loss_to_gradient(logits_sv, &targets_s, scale)?;
             sum.add_losses(&losses)?;
             if let Some(gradient_sd) = &gradient_sd {
-                let _ = difference_sv.f_mm_out(&gradient_sd.narrow(0, start, length), &head_vd)?;
+                product_into(&gradient_sd.narrow(0, start, length), &difference_sv, &head_vd, false)?;
             }
             if let Some(leaf) = head_leaf {
                 add_to_head(leaf, &difference_sv, &x_sd)?;
@@ -229,6 +230,14 @@ impl Supervised {
         }
         Ok((sum, gradient_sd))
     }
+}
+
+/// `[s, d]` times the head `[v, d]` → `[s, v]`
+fn logits(hidden_sd: &Tensor, head_vd: &Tensor) -> Result<Tensor, ModelError> {
+    let shape = [hidden_sd.size()[0], head_vd.size()[0]];
+    let logits_sv = Tensor::f_empty(shape, (hidden_sd.kind(), hidden_sd.device()))?;
+    product_into(&logits_sv, hidden_sd, head_vd, true)?;
+    Ok(logits_sv)
 }
 
 /// Taken in f64, in order.
@@ -242,7 +251,7 @@ fn add_to_head(leaf: &Tensor, difference_sv: &Tensor, x_sd: &Tensor) -> Result<(
         let _ = held.f_addmm_(&difference_sv.tr(), x_sd)?;
         return Ok(());
     }
-    Ok(gradient::accumulate(leaf, &difference_sv.tr().f_mm(x_sd)?.f_to_kind(Kind::Float)?)?)
+    Ok(gradient::accumulate(leaf, &product_over_rows(difference_sv, x_sd)?.f_to_kind(Kind::Float)?)?)
 }
 
 #[cfg(test)]

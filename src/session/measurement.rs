@@ -2,8 +2,8 @@
 
 use crate::data::dataset::{Dataset, Part, PartName};
 use crate::evaluate::EvaluateError;
-use crate::evaluate::comparison::Verdict;
 use crate::evaluate::answer::Answer;
+use crate::evaluate::comparison::Verdict;
 use crate::evaluate::exact_match::{answers, exact_match};
 use crate::evaluate::labels;
 use crate::events::{Diagnostic, Evaluation, Event, Out, Progress};

@@ -7,8 +7,10 @@
 #include "shim.h"
 
 #include "cuda/half.h"
+#include "exponential.h"
 #include "guarded.h"
 #include "nf4.h"
+#include "products.h"
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <atomic>
@@ -19,6 +21,7 @@
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
+using products::Lies;
 
 // Each row function is compiled for what the processor may have; the loader takes the best that it has.
 #if defined(__x86_64__) && defined(__ELF__) && !defined(__clang__) && __GNUC__ >= 12
@@ -26,31 +29,16 @@ using torch::autograd::variable_list;
 #else
 #define FOR_EACH_PROCESSOR
 #endif
-#define INLINE static inline __attribute__((always_inline))
 
 namespace {
 
 // ---- rows ---------------------------------------------------------------------------------------------------------
 
-// exp to about one unit in the last place (the polynomial of Cephes' expf), in operations that vectorise.
-INLINE float exponential(float x) {
-  constexpr float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves whole numbers
-  x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-  const float shifted = x * 1.44269504088896341f + round;
-  const float whole = shifted - round;
-  const float r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  const float y = p * r * r + r + 1.0f;
-  const int power = (__builtin_bit_cast(int, shifted) - __builtin_bit_cast(int, round) + 127) << 23;
-  return y * __builtin_bit_cast(float, power);
-}
+INLINE float exponential(float x) { return exponential_within(between(-87.0f, x, 88.0f)); }
 
-INLINE float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+// Nothing below -60: the compiler multiplies every x with what stands for those beyond a bound, and a subnormal factor would cost
+// it a hundred cycles each time.
+INLINE float sigmoid(float x) { return x < -60.0f ? 0.0f : 1.0f / (1.0f + exponential_within(between(-60.0f, -x, 60.0f))); }
 
 FOR_EACH_PROCESSOR void widen(const uint16_t* from, float* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = __builtin_bit_cast(float, static_cast<uint32_t>(from[i]) << 16);
@@ -439,22 +427,22 @@ struct Linears : Function<Linears> {
     const auto residual = get(places.residual());
     const auto down = joined(places, tensors);
     at::Tensor low;
-    if (down.defined()) low = at::mm(x, down.t()).mul_(scale);
+    if (down.defined()) low = products::product(x, down, Lies::kTurned).mul_(scale);
     variable_list outs;
     bool x_is_wanted = false, low_is_wanted = false;
     int64_t from = 0;
     for (size_t layer = 0; layer < places.layers(); ++layer) {
-      const auto weight = places.weight(layer, tensors, x.size(1), x.scalar_type());
       auto bias = get(places.of(layer, Places::kBias));
       if (bias.defined()) bias = bias.to(x.scalar_type());
       const auto start = residual.defined() && bias.defined() ? residual + bias : residual.defined() ? residual : bias;
-      auto out = start.defined() ? at::addmm(start, x, weight.t()) : at::mm(x, weight.t());
+      products::Sum out(start);
+      out.add(x, places.weight(layer, tensors, x.size(1), x.scalar_type()), Lies::kTurned);
       if (places.is_adapted(layer)) {
         const auto b = get(places.of(layer, Places::kB));
-        out.addmm_(low.narrow(1, from, b.size(1)), b.t());
+        out.add(low.narrow(1, from, b.size(1)), b, Lies::kTurned);
         from += b.size(1);
       }
-      outs.push_back(out);
+      outs.push_back(out.done());
       x_is_wanted |= wants(places.of(layer, Places::kWeight)) || wants(places.of(layer, Places::kA));
       low_is_wanted |= wants(places.of(layer, Places::kB));
     }
@@ -477,7 +465,7 @@ struct Linears : Function<Linears> {
     const bool for_x = ctx->needs_input_grad(0);
     const auto wanted = [&](int64_t place) { return place != Places::kNone && ctx->needs_input_grad(1 + place); };
     variable_list made(tensors.size());
-    at::Tensor of_x;
+    products::Sum of_x;
     variable_list lows;  // the gradients of the adapters' first products
     bool a_is_wanted = false;
     int64_t from = 0;
@@ -485,26 +473,23 @@ struct Linears : Function<Linears> {
       const int64_t weight = places.of(layer, Places::kWeight), bias = places.of(layer, Places::kBias);
       const int64_t a = places.of(layer, Places::kA), b = places.of(layer, Places::kB);
       const auto& dy = gradients[layer];
-      if (for_x) {
-        const auto wide = places.weight(layer, tensors, ctx->saved_data["columns"].toInt(), dy.scalar_type());
-        of_x = of_x.defined() ? of_x.addmm_(dy, wide) : at::mm(dy, wide);
-      }
-      if (wanted(weight)) made[weight] = at::mm(dy.t(), x);
+      if (for_x) of_x.add(dy, places.weight(layer, tensors, ctx->saved_data["columns"].toInt(), dy.scalar_type()));
+      if (wanted(weight)) made[weight] = products::over_rows(dy, x);
       if (wanted(bias)) made[bias] = dy.sum(0);
       if (!places.is_adapted(layer)) continue;
       const int64_t rank = tensors[a].size(0);
-      if (wanted(b)) made[b] = at::mm(dy.t(), low.narrow(1, from, rank));
+      if (wanted(b)) made[b] = products::over_rows(dy, low.narrow(1, from, rank));
       from += rank;
       a_is_wanted |= wanted(a);
-      lows.push_back(at::mm(dy, tensors[b]));
+      lows.push_back(products::product(dy, tensors[b]));
     }
     if (!lows.empty()) {
       const auto for_low = (lows.size() == 1 ? lows[0] : at::cat(lows, 1)).mul_(scale_of(ctx));
-      if (for_x) of_x.addmm_(for_low, joined(places, tensors));
-      if (a_is_wanted) give_each_its_rows(places, at::mm(for_low.t(), x), tensors, wanted, made);
+      if (for_x) of_x.add(for_low, joined(places, tensors));
+      if (a_is_wanted) give_each_its_rows(places, products::over_rows(for_low, x), tensors, wanted, made);
     }
     if (wanted(places.residual())) made[places.residual()] = gradients[0];
-    variable_list all{of_x};
+    variable_list all{for_x ? of_x.done() : at::Tensor()};
     all.insert(all.end(), made.begin(), made.end());
     all.resize(all.size() + 2);  // the places and the scale have none
     return all;

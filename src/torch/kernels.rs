@@ -107,6 +107,22 @@ pub fn linears(x: &Tensor, residual: Option<&Tensor>, layers: &[Linear], scale: 
     outs.into_iter().map(|out| unsafe { Tensor::from_ptr(out) }).collect()
 }
 
+/// `left · right`, or `left · rightᵀ` if it lies turned, into `out`, where no graph is made.
+pub fn product_into(out: &Tensor, left: &Tensor, right: &Tensor, turned: bool) -> Result<(), TorchError> {
+    let [left, right, out] = [left, right, out].map(Tensor::as_ptr);
+    // SAFETY: the handles live through the call.
+    unsafe { shim::checked(shim::ltune_product(left, right, i32::from(turned), out)) }
+}
+
+/// `leftᵀ · right`, where no graph is made.
+pub fn product_over_rows(left: &Tensor, right: &Tensor) -> Result<Tensor, TorchError> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: as above, and it fills `out` or fails.
+    unsafe { shim::checked(shim::ltune_product_over_rows(left.as_ptr(), right.as_ptr(), &raw mut out))? };
+    // SAFETY: a fresh handle that nobody else holds.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
 /// The loss of each row of logits `[s, v]` at its target, in nats; the logits become the gradient of `scale` times it.
 pub fn loss_to_gradient(logits: &Tensor, targets: &Tensor, scale: f64) -> Tensor {
     // SAFETY: as above.
@@ -126,6 +142,38 @@ pub fn losses(logits: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
     });
     // SAFETY: a fresh handle that nobody else holds.
     (losses, unsafe { Tensor::from_ptr(are_likeliest) })
+}
+
+/// Whether the processor has tile products of such numbers: of bf16 with AMX, of fp32 with AVX-512. Those of bf16 are what layers
+/// and the loss multiply by, from 32 rows on; attention takes both.
+pub fn has_tiles(kind: Kind) -> bool {
+    let is_bf16 = kind == Kind::BFloat16;
+    // SAFETY: it reads what the processor has.
+    (is_bf16 || kind == Kind::Float) && unsafe { shim::ltune_has_tiles(i32::from(is_bf16)) != 0 }
+}
+
+/// Whether the processor attends to such numbers, in heads of this width, by a kernel of our own.
+pub fn attends(kind: Kind, width: i64) -> bool {
+    width % 16 == 0 && has_tiles(kind)
+}
+
+/// Causal attention on the processor (Dao et al., 2022). `q` `[b, t, h, k]`, keys and values `[b, t, g, k]`. Each document is
+/// `(start, length)` among all `b · t` tokens, in order; what none of them holds is zero.
+pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, documents: &[(i64, i64)]) -> Tensor {
+    let tokens = q.size()[0] * q.size()[1];
+    let mut end = 0;
+    for (start, length) in documents {
+        assert!(*start >= end && *length >= 0, "documents lie one behind the other");
+        end = start + length;
+    }
+    assert!(
+        end <= tokens && attends(q.kind(), q.size()[3]) && q.device() == tch::Device::Cpu,
+        "they are all there"
+    );
+    let places: Vec<i64> = documents.iter().flat_map(|(start, length)| [*start, *length]).collect();
+    let [q, k, v] = [q, k, v].map(Tensor::as_ptr);
+    // SAFETY: the handles live through the call, every place is one of theirs, and it fills `out` or fails.
+    made(|out| unsafe { shim::checked(shim::ltune_attend(q, k, v, places.as_ptr(), places.len(), out)) })
 }
 
 /// Whether documents that lie one behind the other are attended to in one call: on a GPU, in half precision.
@@ -463,6 +511,53 @@ mod tests {
                 |x| three_layers(x).iter().map(|layer| plain(&x[0], layer)).collect(),
             );
         }
+    }
+
+    /// Blocks, panels and pairs that are whole and that are not; against float64.
+    #[test]
+    fn products_are_those_of_their_factors() {
+        for (m, k, n) in
+            [(1024, 576, 192), (1020, 1536, 64), (7, 9, 33), (1, 2, 64), (129, 8, 576), (100, 3100, 24)]
+        {
+            for kind in KINDS {
+                let [left, right, turned, other] = [([m, k], 1), ([k, n], 2), ([n, k], 3), ([m, n], 4)]
+                    .map(|(shape, seed)| normal(&shape, seed).to_kind(kind));
+                let exact = |left: &Tensor, right: &Tensor| {
+                    left.to_kind(Kind::Double).mm(&right.to_kind(Kind::Double))
+                };
+                let into = |right: &Tensor, turned| {
+                    let out = Tensor::empty([m, n], (kind, Device::Cpu));
+                    product_into(&out, &left, right, turned).unwrap();
+                    out
+                };
+                for (what, got, wanted) in [
+                    ("plain", into(&right, false), exact(&left, &right)),
+                    ("turned", into(&turned, true), exact(&left, &turned.tr())),
+                    ("over rows", product_over_rows(&left, &other).unwrap(), exact(&left.tr(), &other)),
+                ] {
+                    let difference = (got.to_kind(Kind::Double) - &wanted).norm().double_value(&[]);
+                    let relative = difference / wanted.norm().double_value(&[]);
+                    let tolerance = if kind == Kind::Float { 2e-6 } else { 4e-3 };
+                    assert!(relative < tolerance, "{what} {kind:?} {m} {k} {n}: {relative}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_the_bits_of_products() {
+        let [x, weight, residual] = [[300, 96], [200, 96], [300, 200]]
+            .map(|shape| normal(&shape, shape[0] as u64).to_kind(Kind::BFloat16));
+        let adapter = Some((normal(&[8, 96], 5), normal(&[200, 8], 6)));
+        let adapter = adapter.map(|(a, b)| (a.to_kind(Kind::BFloat16), b.to_kind(Kind::BFloat16)));
+        let layer = [Linear { weight: Weight::Plain(weight), bias: None, adapter }];
+        let before = tch::get_num_threads();
+        let all = [1, 2].map(|threads| {
+            tch::set_num_threads(threads);
+            linears(&x, Some(&residual), &layer, 0.5).swap_remove(0)
+        });
+        tch::set_num_threads(before);
+        assert_eq!(all[0], all[1]);
     }
 
     /// The same bits as products with the dequantised weight, forwards and backwards; the graph holds no float of it.

@@ -43,12 +43,21 @@ char* ltune_swiglu(Handle gate, Handle up, Handle* out);
 // Linear layers over one input. `layers` holds weight, scales, ranges, bias, A and B of each; null for what a layer has
 // not. With scales and ranges the weight is the codes of nf4.
 char* ltune_linears(Handle x, Handle residual, const Handle* layers, size_t count, double scale, Handle* outs);
+// Whether the processor has tile products (tiles.h) of bf16, or of fp32.
+int ltune_has_tiles(int bf16);
+// Products of matrices where no graph is made, of bf16 by tiles if there are: left · right into `out`, right
+// turned if `turned`; and leftᵀ · right.
+char* ltune_product(Handle left, Handle right, int turned, Handle out);
+char* ltune_product_over_rows(Handle left, Handle right, Handle* out);
 // The loss of each row of logits, where they lie. The first makes the logits the gradient of `scale · loss`, in place.
 char* ltune_loss_to_gradient(Handle logits, Handle targets, double scale, Handle* losses);
 char* ltune_losses(Handle logits, Handle targets, Handle* losses, Handle* are_likeliest);
 // nf4 with double quantisation to numbers on a GPU; `out` is filled. See kernels/cuda/nf4.cu for the layout.
 char* ltune_nf4_on_cuda(Handle codes, Handle scales, Handle ranges, Handle out);
 
+// Causal attention by tiles, for q `[b, t, heads, k]` and keys and values `[b, t, groups, k]`, k a whole number of 16. `places` holds
+// of each document where it starts among all tokens and its length; what none of them holds is zero.
+char* ltune_attend(Handle q, Handle k, Handle v, const int64_t* places, size_t count, Handle* out);
 // Causal attention over documents that lie one behind the other, on a GPU in half precision: `[all, heads, k]`, with the
 // document's starts and the end as int32.
 char* ltune_attend_documents(Handle q, Handle k, Handle v, Handle starts, int64_t longest, Handle* out);

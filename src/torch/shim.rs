@@ -1,4 +1,4 @@
-//! The C functions of `shim.cpp` and `kernels.cpp`, and how their handles and messages cross into Rust.
+//! The C functions of the shim, and how their handles and messages cross into Rust.
 
 use crate::torch::cuda::Half;
 use crate::torch::{TorchError, message};
@@ -80,6 +80,8 @@ unsafe extern "C" {
         scale: c_double,
         outs: *mut Made,
     ) -> *mut c_char;
+    pub(super) fn ltune_product(left: Handle, right: Handle, turned: c_int, out: Handle) -> *mut c_char;
+    pub(super) fn ltune_product_over_rows(left: Handle, right: Handle, out: *mut Made) -> *mut c_char;
     pub(super) fn ltune_nf4_quantize(
         weight: Handle,
         codes: Handle,
@@ -112,6 +114,15 @@ unsafe extern "C" {
         scales: Handle,
         ranges: Handle,
         out: Handle,
+    ) -> *mut c_char;
+    pub(super) fn ltune_has_tiles(bf16: c_int) -> c_int;
+    pub(super) fn ltune_attend(
+        q: Handle,
+        k: Handle,
+        v: Handle,
+        places: *const i64,
+        count: usize,
+        out: *mut Made,
     ) -> *mut c_char;
     pub(super) fn ltune_attend_documents(
         q: Handle,

@@ -7,8 +7,10 @@ use crate::model::config::{Config, module_name};
 use crate::model::lora::{self, LoraSettings};
 use crate::model::loss::CHUNK;
 use crate::model::recomputed::{Activations, Lowest};
-use crate::train::shade::{Layer, Peak, Purpose, Shade, Stage};
+use crate::torch::kernels;
+use crate::train::shade::{Kept, Layer, Peak, Purpose, Shade, Stage};
 use std::collections::BTreeMap;
+use tch::Kind;
 
 /// What is acted out.
 pub struct Play<'a> {
@@ -46,6 +48,15 @@ impl MicroBatch {
     pub fn tokens(&self) -> u64 {
         self.rows * self.length
     }
+
+    /// Tokens of its documents, each to the next whole number of the blocks in which attention takes them.
+    fn in_blocks(&self) -> u64 {
+        const BLOCK: u64 = 64;
+        if self.documents.is_empty() {
+            return self.rows * self.length.next_multiple_of(BLOCK);
+        }
+        self.documents.iter().flatten().map(|length| length.next_multiple_of(BLOCK)).sum()
+    }
 }
 
 /// fp32
@@ -55,6 +66,7 @@ const WIDE: u64 = 4;
 pub fn rehearse(play: &Play) -> Peak {
     let stage = Stage::default();
     let cast = Cast::load(play, &stage);
+    let _kept = cast.kept_by_attention();
     for _ in 0..2 {
         // A third micro-batch takes what the second does.
         for _ in 0..play.accumulate.min(2) {
@@ -102,6 +114,19 @@ impl<'a> Cast<'a> {
         });
         let own = own.collect();
         Cast { play, stage: stage.clone(), base, own, moments: Default::default() }
+    }
+
+    /// Whether our own kernels attend, which take a batch's documents as they lie.
+    fn attends(&self) -> bool {
+        let kind = if self.play.compute == WIDE { Kind::Float } else { Kind::BFloat16 };
+        kernels::attends(kind, self.play.config.head_dim)
+    }
+
+    /// What those keep: the gradients of keys and values, of each head by itself.
+    fn kept_by_attention(&self) -> Kept {
+        let Config { num_attention_heads: heads, head_dim, .. } = self.play.config;
+        let width = (heads * head_dim) as u64;
+        self.stage.keep(Purpose::Activations, 2 * self.play.micro_batch.in_blocks() * width * WIDE)
     }
 
     fn micro_batch(&self, batch: &MicroBatch) {
@@ -167,7 +192,7 @@ impl<'a> Cast<'a> {
         let [q, k, v] = self.linears(x_nd, layer, ["q_proj", "k_proj", "v_proj"], None);
         let (q, k) = (q.rotate(), k.rotate());
         let heads = self.play.config.num_attention_heads as u64;
-        if batch.documents.is_empty() {
+        if self.attends() || batch.documents.is_empty() {
             return q.attend(&k, &v, heads);
         }
         let rows: Vec<Shade> = batch

@@ -5,10 +5,11 @@
 //! own (RMSNorm), that of the operations it is made of.
 
 use crate::torch::heap::{self, Layout};
-use crate::torch::nf4;
+use crate::torch::{kernels, nf4};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use tch::Kind;
 
 /// What memory is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub struct Peak {
     pub parts: [u64; Purpose::ALL.len()],
     /// Between tensors, where none fitted.
     pub gaps: u64,
-    /// Of tensors that are too small for the heap of large ones; in `parts` too.
+    /// Of what lies outside the heap of large tensors: small ones, and what kernels keep; in `parts` too.
     pub small: u64,
 }
 
@@ -67,7 +68,7 @@ pub struct Stage(Rc<RefCell<State>>);
 #[derive(Debug, Default)]
 struct State {
     layout: Layout,
-    /// Tensors that are too small for the heap of large ones.
+    /// Outside the heap of large tensors.
     small: u64,
     now: [u64; Purpose::ALL.len()],
     peak: Peak,
@@ -90,6 +91,11 @@ impl Stage {
     pub fn make(&self, purpose: Purpose, rows: u64, columns: u64, width: u64) -> Shade {
         let memory = Rc::new(Memory::take(self, purpose, rows * columns * width));
         Shade { memory, rows, columns, width, node: None }
+    }
+
+    /// Memory that kernels keep for themselves, outside the heap.
+    pub fn keep(&self, purpose: Purpose, bytes: u64) -> Kept {
+        Kept(Memory::at(self, purpose, bytes, None))
     }
 
     /// A weight in nf4: a product takes it as floats, which are made for it.
@@ -122,6 +128,10 @@ impl Drop for NoGraph {
     }
 }
 
+/// See `Stage::keep`.
+#[must_use]
+pub struct Kept(#[expect(dead_code, reason = "held as long as it is kept")] Memory);
+
 /// Memory that is given back when the last tensor on it goes.
 #[derive(Debug)]
 struct Memory {
@@ -134,8 +144,12 @@ struct Memory {
 
 impl Memory {
     fn take(stage: &Stage, purpose: Purpose, bytes: u64) -> Memory {
+        let start = (bytes >= heap::LEAST).then(|| stage.0.borrow_mut().layout.take(bytes));
+        Memory::at(stage, purpose, bytes, start)
+    }
+
+    fn at(stage: &Stage, purpose: Purpose, bytes: u64, start: Option<u64>) -> Memory {
         let mut state = stage.0.borrow_mut();
-        let start = (bytes >= heap::LEAST).then(|| state.layout.take(bytes));
         if start.is_none() {
             state.small += bytes;
         }
@@ -557,16 +571,25 @@ impl LinearsBack {
 
     /// Of the input, the residual and the layers' tensors, as `linears` takes them.
     fn gradients(self, gradients: &Gradients) -> Gradients {
-        let (mut of_x, mut lows, mut made) = (None, vec![], vec![]);
+        let (mut of_x, mut lows, mut made, mut weights) = (None, vec![], vec![], vec![]);
+        // Tiles take all products of a sum at once.
+        let at_once = self.width == 2 && kernels::has_tiles(Kind::BFloat16);
         for part in &self.parts {
             if self.for_x {
-                let _weight = (part.held != self.width).then(|| self.make(part.out, self.columns));
-                of_x.get_or_insert_with(|| self.make(self.rows, self.columns));
+                weights.extend((part.held != self.width).then(|| self.make(part.out, self.columns)));
+                if !at_once {
+                    of_x.get_or_insert_with(|| self.make(self.rows, self.columns));
+                    weights.clear();
+                }
             }
             made.push(self.of_layer(part));
             lows.extend(part.adapter.map(|adapter| self.make(self.rows, adapter.rank)));
         }
         let of_a = self.of_all_a(&lows);
+        if self.for_x && at_once {
+            of_x = Some(self.make(self.rows, self.columns));
+        }
+        drop(weights);
         let residual = self.has_residual.then(|| gradients[0].clone());
         let layers = self.parts.iter().zip(made).flat_map(|(part, [weight, bias, b])| {
             let a = |adapter: AdapterPart| of_a.as_ref().filter(|_| adapter.a).map(Shade::detach);

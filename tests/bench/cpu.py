@@ -5,16 +5,19 @@
 
 ltune is `target/release/ltune` (build it with scripts/ltune). PYTHON is a Python that has torch 2.11.0,
 transformers 5.23.0 and peft 0.21.2; it defaults to this one. Both sides load the same weights (ltune writes them as
-a Hugging Face folder), the same adapter shape and the same batches; the first step of each is left out. "Share" is the
-arithmetic of a step at the rate that a product of 2048 x 2048 matrices reaches in the same run, over its time: 4 N + 6
-N_adapter FLOP a token with LoRA, 6 N with full fine-tuning, N with the output head, attention not counted. Prints a
-table, then one JSON object a line. With --alone no peer runs.
+a Hugging Face folder), the same adapter shape and the same batches; the first step of each is left out. "Tuned" is with
+ltune's thresholds of the allocator, and with float32 products by oneDNN where those are as accurate as float32. In bf16
+peers run in float32 too: that is what they do by default. "Share" is the arithmetic of a step at the rate that a product
+of 2048 x 2048 matrices of its kind reaches in the same run, over its time: 4 N + 6 N_adapter FLOP a token with LoRA, 6 N
+with full fine-tuning, N with the output head, attention not counted. Prints a table, then one JSON object a line. With
+--alone no peer runs.
 """
 
 import argparse
 import statistics
 import sys
 import tempfile
+from functools import partial
 
 from common import ROOT, machine, print_lines, print_table, product_rate, run_ltune, run_python, save_weights, steps_of
 
@@ -47,6 +50,10 @@ from transformers import AutoModelForCausalLM
 folder, trace, steps, tuned, method, dtype = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "tuned", *sys.argv[5:]
 if tuned:
     torch.set_float32_matmul_precision("medium")
+    a, b = torch.randn(256, 320), torch.randn(320, 256)
+    exact = a.double() @ b.double()
+    if (a @ b - exact).norm() > 1e-5 * exact.norm():
+        torch.set_float32_matmul_precision("highest")  # this processor would multiply in bf16
 model = AutoModelForCausalLM.from_pretrained(folder, dtype={"f32": torch.float32, "bf16": torch.bfloat16}[dtype])
 lr = 2e-5
 if method == "lora":
@@ -79,10 +86,9 @@ def ours(options, folder):
     return steps_of(events), peak
 
 
-def theirs(options, weights, tuned):
-    word = "tuned" if tuned else "default"
-    arguments = (weights, TRACE, options.steps, word, options.method, options.dtype)
-    lines, _ = run_python(options.peer, PEER, *arguments, tuned=tuned)
+def theirs(options, weights, word, dtype):
+    arguments = (weights, TRACE, options.steps, word, options.method, dtype)
+    lines, _ = run_python(options.peer, PEER, *arguments, tuned=word == "tuned")
     return lines[:-1], lines[-1]["peak"]
 
 
@@ -95,28 +101,32 @@ def main():
     parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        runs = [(f"ltune {options.dtype}", lambda: ours(options, folder))]
+        runs = [("ltune", options.dtype, lambda: ours(options, folder))]
         if not options.alone:
             weights = save_weights(folder)
-            runs.append(("transformers + PEFT, default", lambda: theirs(options, weights, False)))
-            runs.append(("transformers + PEFT, tuned", lambda: theirs(options, weights, True)))
-        rate = product_rate(options.peer, "f32")
+            for dtype in dict.fromkeys(["f32", options.dtype]):
+                for word in ["default", "tuned"]:
+                    run = partial(theirs, options, weights, word, dtype)
+                    runs.append((f"transformers + PEFT, {word}", dtype, run))
+        rates = {dtype: product_rate(options.peer, dtype) for dtype in dict.fromkeys(dtype for _, dtype, _ in runs)}
         rows = []
-        for name, run in runs:
+        for name, dtype, run in runs:
             steps, peak = run()
             seconds = [step["seconds"] for step in steps]
-            rows.append({"name": name, "method": options.method, "dtype": options.dtype,
+            rows.append({"name": f"{name}, {dtype}", "method": options.method, "dtype": dtype,
                          "seconds": statistics.median(seconds[1:]), "all_seconds": seconds,
                          "last_loss": steps[-1]["loss"], "peak_bytes": peak})
     flop = TOKENS * (6 * WEIGHTS if options.method == "full" else 4 * WEIGHTS + 6 * ADAPTER)
     table = []
     for row in rows:
+        rate = rates[row["dtype"]]
         row |= {"ratio": rows[0]["seconds"] / row["seconds"], "memory_ratio": rows[0]["peak_bytes"] / row["peak_bytes"],
                 "share": flop / rate / row["seconds"], "product_rate": rate}
         table.append([row["name"], f"{row['seconds']:.3f}", f"{row['ratio']:.2f} x", f"{TOKENS / row['seconds']:.0f}",
                       f"{row['peak_bytes'] / 2**30:.2f} GiB", f"{row['memory_ratio']:.2f} x", f"{row['share']:.0%}",
                       f"{row['last_loss']:.4f}"])
-    print(f"machine: {machine()}; fp32 products at {rate / 1e9:.0f} GFLOP/s")
+    products = ", ".join(f"{dtype} products at {rate / 1e9:.0f} GFLOP/s" for dtype, rate in rates.items())
+    print(f"machine: {machine()}; {products}")
     print_table(["", "s a step", "ltune is", "tokens/s", "peak", "ltune is", "share", "loss"], table)
     print_lines(rows)
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""How cost grows: tokens a second and peak memory over length, batch and rank, on SmolLM2-135M in f32.
+"""How cost grows: tokens a second and peak memory over length, batch and rank, on SmolLM2-135M.
 
-    python3 tests/bench/sweep.py [--axis length batch rank] [--steps 3] [--peer PYTHON] [--plot tests/bench/sweep.svg]
+    python3 tests/bench/sweep.py [--axis length batch rank] [--dtype f32 bf16] [--steps 3] [--peer PYTHON]
+                                 [--plot tests/bench/sweep.svg]
 
 Lengths 128 to 2048 at one row, batches of 1 to 32 rows at 128 tokens, ranks 4 to 192 (as wide as k_proj) at 4 x 128; LoRA r 8 on all linears
-where the rank stands still; the median of the steps after the first. With --peer transformers + PEFT runs each point too,
-in the same run. Prints a table, then one JSON object a line; --plot needs a Python with matplotlib.
+where the rank stands still; the median of the steps after the first. With --peer transformers + PEFT runs each point too, in f32
+as it comes and in the same run. Prints a table, then one JSON object a line; --plot needs a Python with matplotlib.
 """
 
 import argparse
@@ -22,8 +23,11 @@ AXES = {
     "rank": [(4, 128, rank) for rank in [4, 8, 16, 32, 64, 128, 192]],
 }
 
+PEER_NAME = "transformers + PEFT, f32"
+COLORS = {"ltune, f32": "#0b6e99", "ltune, bf16": "#5aae61", PEER_NAME: "#c2572b"}
+
 SCRIPT = """
-model base {{ from = "smollm2-135m"; dtype = f32; device = cpu }}
+model base {{ from = "smollm2-135m"; dtype = {dtype}; device = cpu }}
 data d {{ from = random; rows = {rows}; length = {length} tokens; split = none }}
 tune a {{ model = base; data = d; method = lora {{ rank = {rank}; alpha = {rank} }}; batch = {batch} x 1; epochs = 1; snapshots = 0B }}
 step a {steps}
@@ -61,12 +65,14 @@ def point(steps, peak, batch, length, **named):
 
 def measure(options, axis, folder, weights):
     for batch, length, rank in AXES[axis]:
-        script = SCRIPT.format(rows=batch * options.steps, length=length, rank=rank, batch=batch, steps=options.steps)
-        events, peak, _ = run_ltune(script, folder)
-        yield point(steps_of(events), peak, batch, length, axis=axis, name="ltune", rank=rank)
+        for dtype in options.dtype:
+            script = SCRIPT.format(rows=batch * options.steps, length=length, rank=rank, batch=batch, steps=options.steps,
+                                   dtype=dtype)
+            events, peak, _ = run_ltune(script, folder)
+            yield point(steps_of(events), peak, batch, length, axis=axis, name=f"ltune, {dtype}", rank=rank)
         if options.peer:
             lines, _ = run_python(options.peer, PEER, weights, batch, length, rank, options.steps)
-            yield point(lines[:-1], lines[-1]["peak"], batch, length, axis=axis, name="transformers + PEFT", rank=rank)
+            yield point(lines[:-1], lines[-1]["peak"], batch, length, axis=axis, name=PEER_NAME, rank=rank)
 
 
 def plot(rows, axes, path):
@@ -77,7 +83,7 @@ def plot(rows, axes, path):
     figure, grid = pyplot.subplots(2, len(axes), figsize=(3.4 * len(axes), 5), sharey="row", squeeze=False)
     titles = {"length": "length (tokens, one row)", "batch": "batch (rows of 128)", "rank": "rank (4 x 128)"}
     for column, axis in enumerate(axes):
-        for name, color in [("ltune", "#0b6e99"), ("transformers + PEFT", "#c2572b")]:
+        for name, color in COLORS.items():
             points = [row for row in rows if row["axis"] == axis and row["name"] == name]
             if not points:
                 continue
@@ -100,6 +106,7 @@ def plot(rows, axes, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--axis", nargs="+", choices=AXES, default=list(AXES))
+    parser.add_argument("--dtype", nargs="+", choices=["f32", "bf16"], default=["f32"])
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--peer")
     parser.add_argument("--plot", type=Path)
