@@ -2,7 +2,7 @@
 
 use crate::events::{Event, Out, Table};
 use crate::files::{cache, samples};
-use crate::torch::{device, memory, processor};
+use crate::torch::{device, kernels, memory, processor};
 use crate::units::Bytes;
 
 /// Emits one table; nothing is fetched or written.
@@ -16,6 +16,7 @@ pub fn report(out: &mut Out) {
             row("threads", found.threads.to_string());
             row("processor", found.capability.clone());
             row("f32 products", format!("{:?}, relative error {:.1e}", found.math, found.error));
+            row("bf16 products", bf16_products().to_string());
         }
         Err(error) => row("processor", crate::session::sentence(&error)),
     }
@@ -38,4 +39,13 @@ pub fn report(out: &mut Out) {
         .collect();
     row("samples", if held.is_empty() { "none fetched yet".to_string() } else { held.join(", ") });
     out.emit(Event::Table(table));
+}
+
+/// How weights of `dtype = bf16` are multiplied on the processor.
+fn bf16_products() -> &'static str {
+    match (kernels::has_tiles(tch::Kind::BFloat16), processor::multiplies_bf16()) {
+        (true, _) => "by tiles (AMX)",
+        (false, true) => "by oneDNN",
+        (false, false) => "in f32, which is faster here",
+    }
 }

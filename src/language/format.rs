@@ -285,6 +285,8 @@ mod tests {
         assert_eq!(line("tune a{}"), "tune a {}");
         assert_eq!(line("tune a{batch=4x4}"), "tune a { batch = 4 x 4 }");
         assert_eq!(line("run a until eval.loss<1.8"), "run a until eval.loss < 1.8");
+        // A value of a verb knows no `x`: apart these would be three values.
+        assert!(format("run a until eval.loss < 1x8").is_err());
     }
 
     #[test]

@@ -45,12 +45,6 @@ pub fn set_math(mode: MathMode) -> Result<(), TorchError> {
     unsafe { shim::checked(shim::ltune_set_onednn_float32(reduced)) }
 }
 
-/// Only operations that give the same bits each time; one that cannot is an error. Costs speed on CUDA.
-pub fn set_deterministic(on: bool) -> Result<(), TorchError> {
-    // SAFETY: sets one value of libtorch's context.
-    unsafe { shim::checked(shim::ltune_set_deterministic(i32::from(on))) }
-}
-
 /// What libtorch's loops use: `AVX512`, `AVX2`, `DEFAULT`.
 pub fn capability() -> String {
     // SAFETY: the shim returns a constant.

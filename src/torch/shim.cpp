@@ -155,13 +155,6 @@ char* ltune_set_onednn_float32(int reduced) {
   });
 }
 
-char* ltune_set_deterministic(int on) {
-  return guarded([&] {
-    at::globalContext().setDeterministicFillUninitializedMemory(false);
-    at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
-  });
-}
-
 const char* ltune_cpu_capability() {
   static const std::string name = at::get_cpu_capability();
   return name.c_str();

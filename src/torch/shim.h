@@ -25,7 +25,6 @@ char* ltune_fill_uniform(Handle tensor, double low, double high, uint64_t seed);
 char* ltune_fill_normal(Handle tensor, double mean, double deviation, uint64_t seed);
 
 char* ltune_set_onednn_float32(int reduced);
-char* ltune_set_deterministic(int on);
 const char* ltune_cpu_capability();
 // Large CPU tensors take their memory from `heap` from here on: `take` gives a block or null, then malloc serves it;
 // `give` takes a block back, or says 0 when it is not its own.

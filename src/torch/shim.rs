@@ -57,7 +57,6 @@ unsafe extern "C" {
         seed: u64,
     ) -> *mut c_char;
     pub(super) fn ltune_set_onednn_float32(reduced: c_int) -> *mut c_char;
-    pub(super) fn ltune_set_deterministic(on: c_int) -> *mut c_char;
     pub(super) fn ltune_cpu_capability() -> *const c_char;
     pub(super) fn ltune_use_heap(heap: *const c_void, take: HeapTake, give: HeapGive);
     pub(super) fn ltune_heap() -> *const c_void;

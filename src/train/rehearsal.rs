@@ -122,7 +122,8 @@ impl<'a> Cast<'a> {
         kernels::attends(kind, self.play.config.head_dim)
     }
 
-    /// What those keep: the gradients of keys and values, of each head by itself.
+    /// What those keep: the gradients of keys and values, of each head by itself. Counted where libtorch attends too, so that a
+    /// plan reads the same there.
     fn kept_by_attention(&self) -> Kept {
         let Config { num_attention_heads: heads, head_dim, .. } = self.play.config;
         let width = (heads * head_dim) as u64;

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """One step on SmolLM2-135M, 4 x 256 tokens: ltune against transformers + PEFT, in turn, in one run.
 
-    python3 tests/bench/cpu.py [--steps 6] [--method lora|full] [--dtype f32|bf16] [--peer PYTHON] [--alone]
+    python3 tests/bench/cpu.py [--steps 6] [--method lora|full] [--dtype f32 bf16] [--peer PYTHON] [--alone]
 
 ltune is `target/release/ltune` (build it with scripts/ltune). PYTHON is a Python that has torch 2.11.0,
 transformers 5.23.0 and peft 0.21.2; it defaults to this one. Both sides load the same weights (ltune writes them as
 a Hugging Face folder), the same adapter shape and the same batches; the first step of each is left out. "Tuned" is with
-ltune's thresholds of the allocator, and with float32 products by oneDNN where those are as accurate as float32. In bf16
-peers run in float32 too: that is what they do by default. "Share" is the arithmetic of a step at the rate that a product
+ltune's thresholds of the allocator, and with float32 products by oneDNN where those are as accurate as float32. "Share" is the arithmetic of a step at the rate that a product
 of 2048 x 2048 matrices of its kind reaches in the same run, over its time: 4 N + 6 N_adapter FLOP a token with LoRA, 6 N
 with full fine-tuning, N with the output head, attention not counted. Prints a table, then one JSON object a line. With
 --alone no peer runs.
@@ -79,9 +78,9 @@ print(json.dumps({"peak": peak}))
 """
 
 
-def ours(options, folder):
+def ours(options, folder, dtype):
     method, lr = {"lora": ("lora { rank = 8; alpha = 16 }", "1e-3"), "full": ("full", "2e-5")}[options.method]
-    script = SCRIPT.format(wiki=WIKI, dtype=options.dtype, method=method, lr=lr, steps=options.steps)
+    script = SCRIPT.format(wiki=WIKI, dtype=dtype, method=method, lr=lr, steps=options.steps)
     events, peak, _ = run_ltune(script, folder)
     return steps_of(events), peak
 
@@ -97,18 +96,18 @@ def main():
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--peer", default=sys.executable)
     parser.add_argument("--method", choices=["lora", "full"], default="lora")
-    parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--dtype", nargs="+", choices=["f32", "bf16"], default=["f32", "bf16"])
     parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        runs = [("ltune", options.dtype, lambda: ours(options, folder))]
+        runs = [("ltune", dtype, partial(ours, options, folder, dtype)) for dtype in options.dtype]
         if not options.alone:
             weights = save_weights(folder)
-            for dtype in dict.fromkeys(["f32", options.dtype]):
+            for dtype in options.dtype:
                 for word in ["default", "tuned"]:
                     run = partial(theirs, options, weights, word, dtype)
                     runs.append((f"transformers + PEFT, {word}", dtype, run))
-        rates = {dtype: product_rate(options.peer, dtype) for dtype in dict.fromkeys(dtype for _, dtype, _ in runs)}
+        rates = {dtype: product_rate(options.peer, dtype) for dtype in options.dtype}
         rows = []
         for name, dtype, run in runs:
             steps, peak = run()
@@ -117,17 +116,19 @@ def main():
                          "seconds": statistics.median(seconds[1:]), "all_seconds": seconds,
                          "last_loss": steps[-1]["loss"], "peak_bytes": peak})
     flop = TOKENS * (6 * WEIGHTS if options.method == "full" else 4 * WEIGHTS + 6 * ADAPTER)
-    table = []
+    ours_rows, table = rows[:len(options.dtype)], []
     for row in rows:
         rate = rates[row["dtype"]]
-        row |= {"ratio": rows[0]["seconds"] / row["seconds"], "memory_ratio": rows[0]["peak_bytes"] / row["peak_bytes"],
+        row |= {"ratios": [own["seconds"] / row["seconds"] for own in ours_rows],
+                "memory_ratios": [own["peak_bytes"] / row["peak_bytes"] for own in ours_rows],
                 "share": flop / rate / row["seconds"], "product_rate": rate}
-        table.append([row["name"], f"{row['seconds']:.3f}", f"{row['ratio']:.2f} x", f"{TOKENS / row['seconds']:.0f}",
-                      f"{row['peak_bytes'] / 2**30:.2f} GiB", f"{row['memory_ratio']:.2f} x", f"{row['share']:.0%}",
-                      f"{row['last_loss']:.4f}"])
+        times = [[f"{ratio:.2f} x" for ratio in ratios] for ratios in (row["ratios"], row["memory_ratios"])]
+        table.append([row["name"], f"{row['seconds']:.3f}", *times[0], f"{TOKENS / row['seconds']:.0f}",
+                      f"{row['peak_bytes'] / 2**30:.2f} GiB", *times[1], f"{row['share']:.0%}", f"{row['last_loss']:.4f}"])
     products = ", ".join(f"{dtype} products at {rate / 1e9:.0f} GFLOP/s" for dtype, rate in rates.items())
     print(f"machine: {machine()}; {products}")
-    print_table(["", "s a step", "ltune is", "tokens/s", "peak", "ltune is", "share", "loss"], table)
+    are = [f"ltune {dtype} is" for dtype in options.dtype]
+    print_table(["", "s a step", *are, "tokens/s", "peak", *are, "share", "loss"], table)
     print_lines(rows)
 
 

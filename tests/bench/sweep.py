@@ -92,14 +92,17 @@ def plot(rows, axes, path):
             grid[1][column].plot(x, [row["peak_bytes"] / 2**30 for row in points], "o-", ms=3.5, color=color)
         for panel in grid[:, column]:
             panel.set_xscale("log", base=2)
-            panel.set_ylim(bottom=0)
             panel.grid(alpha=0.25)
             panel.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         grid[1][column].set_xlabel(titles[axis])
     grid[0][0].set_ylabel("tokens a second")
     grid[1][0].set_ylabel("peak memory (GiB)")
-    grid[0][0].legend(frameon=False)
-    figure.tight_layout()
+    for panel in grid[:, 0]:
+        panel.autoscale(axis="y")
+        panel.set_ylim(bottom=0)
+    lines, names = grid[0][0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="upper center", ncol=len(names), frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.94))
     figure.savefig(path, metadata={"Date": None})
 
 
