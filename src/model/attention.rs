@@ -166,20 +166,20 @@ mod tests {
     /// and that are not, one head and several for a group.
     #[test]
     fn attention_on_the_processor_is_that_of_the_formula() {
-        let cases: [(i64, [i64; 3], &[&[usize]]); 5] = [
-            (100, [4, 2, 64], &[&[100], &[100]]),
-            (130, [4, 1, 128], &[&[70, 59], &[], &[1, 64]]),
-            (65, [3, 3, 80], &[&[65]]),
-            (5, [2, 2, 32], &[&[5], &[2, 1]]),
-            (300, [2, 1, 16], &[&[300]]),
+        let cases = [
+            (100, [4, 2, 64], vec![vec![100], vec![100]]),
+            (130, [4, 1, 128], vec![vec![70, 59], vec![], vec![1, 64]]),
+            (65, [3, 3, 80], vec![vec![65]]),
+            (5, [2, 2, 32], vec![vec![5], vec![2, 1]]),
+            (300, [2, 1, 16], vec![vec![300]]),
         ];
         for (kind, accepted) in [(Kind::Float, 2e-6), (Kind::BFloat16, 1e-2)] {
-            for (length, [heads, groups, width], documents) in cases {
+            for (length, [heads, groups, width], documents) in &cases {
+                let (length, heads, groups, width) = (*length, *heads, *groups, *width);
                 if !kernels::attends(kind, width) {
                     println!("skipped: this processor has no tiles for {kind:?}");
                     continue;
                 }
-                let documents: Vec<Vec<usize>> = documents.iter().map(|row| row.to_vec()).collect();
                 let normal = |heads: i64, seed| {
                     random::normal(&[documents.len() as i64, length, heads, width], seed).to_kind(kind)
                 };
@@ -193,9 +193,9 @@ mod tests {
                 };
                 let plain = |[q, k, v]: [&Tensor; 3]| {
                     let [q, k, v] = [q, k, v].map(|x| x.transpose(1, 2));
-                    by_document(&q, &k, &v, &documents).transpose(1, 2)
+                    by_document(&q, &k, &v, documents).transpose(1, 2)
                 };
-                let ours = |[q, k, v]: [&Tensor; 3]| kernels::attend(q, k, v, &places(&documents, length));
+                let ours = |[q, k, v]: [&Tensor; 3]| kernels::attend(q, k, v, &places(documents, length));
                 let exact = run(Kind::Double, &plain);
                 let threads = tch::get_num_threads();
                 let [one, two] = [1, 2].map(|threads| {

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__) && defined(__linux__) && !defined(__clang__) && __GNUC__ >= 12
 #include <immintrin.h>
 #define WITH_TILES 1
 // All that runs where there are tiles may take what came before them.
