@@ -135,7 +135,7 @@ impl Value {
                 let shares: Vec<String> = shares.iter().map(|share| percent_text(*share)).collect();
                 shares.join(" / ")
             }
-            Value::Range { start, end, .. } if start == end => start.to_string(),
+            Value::Range { start, end, step: 1 } if start == end => start.to_string(),
             Value::Range { start, end, step: 1 } => format!("{start}..{end}"),
             Value::Range { start, end, step } => format!("{start}..{end} step {step}"),
             Value::Chat(messages) => {
