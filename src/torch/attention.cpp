@@ -414,6 +414,10 @@ extern "C" {
 char* ltune_attend(Handle q, Handle k, Handle v, const int64_t* places, size_t count, Handle* out) {
   return guarded([&] {
 #ifdef WITH_TILES
+    const bool fit = k->sizes() == v->sizes() && q->dim() == 4 && k->dim() == 4 && q->size(0) == k->size(0) &&
+                     q->size(1) == k->size(1) && q->size(3) == k->size(3) && q->size(2) % k->size(2) == 0;
+    TORCH_CHECK(fit && q->scalar_type() == k->scalar_type() && q->scalar_type() == v->scalar_type(),
+                "these keys and values are not those of the queries");
     *out = new at::Tensor(Attend::apply(*q, *k, *v, std::vector<int64_t>(places, places + count)));
 #else
     TORCH_CHECK(false, "this processor has no tiles");

@@ -202,6 +202,8 @@ void Sum::fill(at::Tensor& out) {
   std::vector<at::Tensor> keep;
   std::vector<Piece> pieces;
   for (const auto& [left, right, lies] : terms_) {
+    const bool fits = left.size(0) == m && right.size(lies == Lies::kPlain ? 1 : 0) == n;
+    TORCH_CHECK(fits && right.scalar_type() == out.scalar_type(), "these factors do not make that product");
     // Tiles take numbers in pairs.
     const int64_t k = left.size(1), more = k % 2;
     const auto rows = rows_in(more ? at::constant_pad_nd(left, {0, more}) : left, keep);
@@ -243,6 +245,7 @@ void product_into(at::Tensor& out, const at::Tensor& left, const at::Tensor& rig
 at::Tensor over_rows(const at::Tensor& left, const at::Tensor& right) {
 #ifdef WITH_TILES
   if (tiles_serve(left)) {
+    TORCH_CHECK(left.size(0) == right.size(0) && left.scalar_type() == right.scalar_type(), "these factors do not fit each other");
     auto out = at::empty({left.size(1), right.size(1)}, left.options());
     over_rows_into(out, left, right);
     return out;

@@ -139,22 +139,9 @@ FOR_TILES inline void pack_turned(Rows<uint16_t> from, int64_t depth, int64_t re
     }
   }
 }
-FOR_TILES inline void pack_turned(Rows<float> from, int64_t depth, int64_t reach, int64_t columns, int64_t width, float* panel) {
-  for (int64_t at = 0; at < width; at += 16) {
-    for (int64_t k = 0; k < reach; k += 16) {
-      __m512i rows[16];
-      for (int64_t row = 0; row < 16; ++row) {
-        rows[row] = sixteen(from.data + (at + row) * from.stride + k, at + row < columns ? depth - k : 0);
-      }
-      turn(rows);
-      const int64_t there = std::min<int64_t>(16, reach - k);
-      for (int64_t next = 0; next < there; ++next) _mm512_storeu_si512(panel + (k + next) * width + at, rows[next]);
-    }
-  }
-}
 
-// Of rows `[rows, columns]` the columns from one to another as rows of `[columns, stride]`, of which `reach` numbers are written, a
-// whole number of 32.
+// Of rows `[rows, columns]` the columns from one to another as rows of `[columns, stride]`, of which `reach` numbers are written, of
+// bf16 a whole number of 32, of fp32 of 16.
 FOR_TILES inline void turn_columns(Rows<uint16_t> from, int64_t rows, int64_t reach, int64_t columns, int64_t first, int64_t last,
                                    uint16_t* to, int64_t stride) {
   for (int64_t at = first; at < last; at += 16) {
@@ -185,6 +172,11 @@ FOR_TILES inline void turn_columns(Rows<float> from, int64_t rows, int64_t reach
       for (int64_t column = 0; column < there; ++column) _mm512_storeu_si512(to + (at + column) * stride + k, words[column]);
     }
   }
+}
+
+// Of fp32 that is all there is to it.
+FOR_TILES inline void pack_turned(Rows<float> from, int64_t depth, int64_t reach, int64_t columns, int64_t width, float* panel) {
+  turn_columns(from, columns, width, depth, 0, reach, panel, width);
 }
 
 // To the nearest bf16, ties to even; what is not a number stays one.
