@@ -8,6 +8,7 @@ fn main() -> ExitCode {
     // Of a `rust` block this program is also its own child; then it does not come back from here.
     #[cfg(feature = "rust-cells")]
     ltune::rust::answer_children();
+    ltune::files::signals::keep_out();
     // A panic inside a statement becomes a diagnostic; its raw text is for those who ask for it.
     if std::env::var_os("RUST_BACKTRACE").is_none() {
         std::panic::set_hook(Box::new(|_| {}));

@@ -166,6 +166,21 @@ fn an_interrupt_keeps_every_whole_step_and_going_on_gives_the_same_numbers() {
     assert_eq!(numbers(&of_type(&events, "step"), "loss"), interrupted);
 }
 
+/// oneDNN's products have the heap for a stack: a handler that began on such a thread would write over what lies there.
+#[test]
+#[cfg(target_os = "linux")]
+fn no_thread_that_computes_is_interrupted_by_a_signal() {
+    let folder = Folder::new();
+    let mut terminal = open(&folder);
+    terminal.cell(TINY);
+    terminal.cell(TUNE);
+    terminal.cell("step a 2");
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGWINCH] {
+        let (hearing, threads) = terminal.threads_hearing(signal);
+        assert!(hearing == 1 && threads > 1, "{hearing} of {threads} threads hear {signal}");
+    }
+}
+
 #[test]
 fn a_second_interrupt_drops_the_step_and_the_next_one_is_as_if_it_had_never_been() {
     // A step of this run takes a second or so, micro-batch after micro-batch.

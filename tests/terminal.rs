@@ -73,6 +73,19 @@ impl Terminal {
         Terminal { child, keyboard, seen }
     }
 
+    /// How many of the program's threads a signal would interrupt, and how many there are.
+    #[cfg(target_os = "linux")]
+    pub fn threads_hearing(&self, signal: i32) -> (usize, usize) {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let blocked = tasks.flatten().filter_map(|task| {
+            let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?.trim().to_string();
+            Some(u64::from_str_radix(&mask, 16).expect("a mask") >> (signal - 1) & 1 == 1)
+        });
+        let blocked: Vec<bool> = blocked.collect();
+        (blocked.iter().filter(|blocked| !**blocked).count(), blocked.len())
+    }
+
     /// Types.
     pub fn send(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("the terminal takes keys");

@@ -4,7 +4,7 @@
 //! that looks like a sample. How far pip is shows in the size of that folder: any version of pip will do.
 
 use crate::files::samples::{Conversion, Packed, Sample, SampleKind};
-use crate::files::{FilesError, atomic, convert, hash};
+use crate::files::{FilesError, atomic, convert, hash, signals};
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ struct Fetching<'a> {
 impl Fetching<'_> {
     /// Runs pip, watching its folder grow; gives the wheel's path.
     fn download(&mut self) -> Result<PathBuf, FilesError> {
-        let mut pip = self.pip().spawn().map_err(|reason| match reason.kind() {
+        let mut pip = signals::for_child(|| self.pip().spawn()).map_err(|reason| match reason.kind() {
             ErrorKind::NotFound => self.failed("there is no `python3`; install Python 3 with pip".into()),
             other => self.failed(format!("`python3` does not start: {other}")),
         })?;
@@ -199,12 +199,9 @@ fn why(log: &str) -> String {
 }
 
 fn python(program: &str, arguments: &[&Path]) -> Result<(), String> {
-    let output = Command::new("python3")
-        .args(["-c", program])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|reason| reason.to_string())?;
+    let mut command = Command::new("python3");
+    command.args(["-c", program]).args(arguments).stdin(Stdio::null());
+    let output = signals::for_child(|| command.output()).map_err(|reason| reason.to_string())?;
     if output.status.success() {
         return Ok(());
     }

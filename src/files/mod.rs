@@ -12,6 +12,7 @@ pub mod lock;
 pub mod map;
 pub mod safetensors;
 pub mod samples;
+pub mod signals;
 pub mod state;
 pub mod variables;
 

@@ -1,6 +1,7 @@
 //! The command line: which scripts to run and how; each subcommand is one function.
 
 use crate::events::{Cancel, Diagnostic, Out, Sink};
+use crate::files::signals;
 use crate::frontends::color::ColorChoice;
 use crate::frontends::json::JsonSink;
 use crate::frontends::outlet::Outlet;
@@ -394,15 +395,11 @@ fn read(file: &Path, out: &mut Out) -> Option<Unit> {
 
 /// Ctrl-C and a polite `kill` ask the work to stop at a whole step; a second one aborts the step, a third the program.
 fn interrupt_on_signal(cancel: &Cancel) {
-    let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
-    let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) else { return };
     let cancel = cancel.clone();
-    std::thread::spawn(move || {
-        for _ in signals.forever() {
-            if cancel.abort() {
-                signal_hook::low_level::exit(INTERRUPTED.into());
-            }
-            cancel.request();
+    signals::listen(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM], move |_| {
+        if cancel.abort() {
+            signal_hook::low_level::exit(INTERRUPTED.into());
         }
+        cancel.request();
     });
 }

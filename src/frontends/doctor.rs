@@ -42,10 +42,10 @@ pub fn report(out: &mut Out) {
 }
 
 /// How weights of `dtype = bf16` are multiplied on the processor.
-fn bf16_products() -> &'static str {
-    match (kernels::has_tiles(tch::Kind::BFloat16), processor::multiplies_bf16()) {
-        (true, _) => "by tiles (AMX)",
-        (false, true) => "by oneDNN",
-        (false, false) => "in f32, which is faster here",
+fn bf16_products() -> String {
+    match processor::multiplier_of_bf16() {
+        Some(by) if kernels::has_tiles(tch::Kind::BFloat16) => format!("by tiles ({by})"),
+        Some(by) => format!("by oneDNN ({by})"),
+        None => "in f32, which is faster here".into(),
     }
 }

@@ -2,6 +2,7 @@
 //! until the socket is closed. evcxr stands in a thread of its own, for it waits as long as the child runs.
 
 use crate::events::{Cancel, Diagnostic, Refusal};
+use crate::files::signals;
 use crate::language::codes;
 use crate::language::rust_text::Function;
 use crate::language::scope::NameKind;
@@ -267,26 +268,23 @@ fn kill(child: &Arc<Mutex<Child>>) {
 
 /// In a thread of its own: comes back when the child has ended.
 fn compile_and_run(text: &str, tell: &Sender<Said>) {
-    let ended = std::env::current_exe()
-        .map_err(evcxr::Error::from)
-        .and_then(|ltune| {
-            let mut command = Command::new(ltune);
-            command.process_group(0); // Ctrl-C at a terminal is for ltune, which then asks it to end
-            EvalContext::with_subprocess_command(command)
-        })
-        .and_then(|(mut context, outputs)| {
-            let (printed, complained) = (tell.clone(), tell.clone());
-            thread::spawn(move || {
-                outputs.stdout.iter().all(|line| printed.send(Said::Printed(line)).is_ok());
-            });
-            thread::spawn(move || {
-                outputs.stderr.iter().all(|line| complained.send(Said::Complained(line)).is_ok());
-            });
-            // Nobody may be there to hear of it any more.
-            let _ = tell.send(Said::Child(context.process_handle()));
-            context.eval(text).map(drop)
-        });
-    let _ = tell.send(Said::Ended(ended));
+    // Nobody may be there to hear of it any more.
+    let _ = tell.send(Said::Ended(signals::for_child(|| run_child(text, tell))));
+}
+
+fn run_child(text: &str, tell: &Sender<Said>) -> Result<(), evcxr::Error> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.process_group(0); // Ctrl-C at a terminal is for ltune, which then asks it to end
+    let (mut context, outputs) = EvalContext::with_subprocess_command(command)?;
+    let (printed, complained) = (tell.clone(), tell.clone());
+    thread::spawn(move || {
+        outputs.stdout.iter().all(|line| printed.send(Said::Printed(line)).is_ok());
+    });
+    thread::spawn(move || {
+        outputs.stderr.iter().all(|line| complained.send(Said::Complained(line)).is_ok());
+    });
+    let _ = tell.send(Said::Child(context.process_handle()));
+    context.eval(text).map(drop)
 }
 
 fn one_line(text: &str) -> String {

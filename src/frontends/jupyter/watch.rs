@@ -1,8 +1,8 @@
 //! What asks the kernel to stop from outside of the protocol: signals, and the death of whoever started it.
 
+use crate::files::signals;
 use crate::frontends::jupyter::shared::Shared;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 use std::os::unix::process::parent_id;
 use std::path::Path;
@@ -12,16 +12,10 @@ use std::time::Duration;
 /// SIGINT stops the cell as an interrupt from a notebook does; SIGTERM and an orphan's fate end the process.
 pub fn begin(shared: Arc<Shared>) {
     let listener = shared.clone();
-    if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
-        std::thread::spawn(move || {
-            for signal in signals.forever() {
-                match signal {
-                    SIGINT => listener.interrupt(),
-                    _ => leave(&listener),
-                }
-            }
-        });
-    }
+    signals::listen(&[SIGINT, SIGTERM], move |signal| match signal {
+        SIGINT => listener.interrupt(),
+        _ => leave(&listener),
+    });
     // Jupyter says who started the kernel. An orphan would hold the memory of a GPU for ever.
     if let Some(parent) = std::env::var("JPY_PARENT_PID").ok().filter(|parent| parent != "1") {
         std::thread::spawn(move || watch_parent(&parent, &shared));

@@ -1,7 +1,7 @@
 //! What the commands of the prompt do to the session: save it, load into it, leave it.
 
 use crate::events::{Diagnostic, Event};
-use crate::files::{atomic, plain};
+use crate::files::{atomic, plain, signals};
 use crate::frontends::repl::{Cell, Flow, Repl, commands};
 use crate::interpreter::{Outcome, Unit};
 use crate::language::codes;
@@ -156,11 +156,9 @@ fn edited(text: &str) -> Result<String, Diagnostic> {
     let variable = |name: &str| std::env::var(name).ok().filter(|editor| !editor.is_empty());
     let editor = variable("VISUAL").or_else(|| variable("EDITOR")).unwrap_or_else(|| "vi".into());
     // The variable may hold arguments: the shell takes them apart.
-    let status = std::process::Command::new("sh")
-        .args(["-c", &format!("{editor} \"$0\"")])
-        .arg(file.path())
-        .status()
-        .map_err(|error| failed(plain(&error)))?;
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("{editor} \"$0\"")]).arg(file.path());
+    let status = signals::for_child(|| command.status()).map_err(|error| failed(plain(&error)))?;
     if !status.success() {
         return Err(failed(format!("`{editor}` ended with {status}")));
     }

@@ -2,9 +2,9 @@
 //! step; at the prompt it clears the line. A polite `kill` or a closed terminal leaves, with everything kept.
 
 use crate::events::Cancel;
+use crate::files::signals;
 use crate::frontends::repl::echo::NoEcho;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -27,9 +27,7 @@ impl Watch {
         let watch =
             Watch { cancel, working: Arc::default(), leaving: Arc::default(), plain_prompt: Arc::default() };
         let listener = watch.clone();
-        if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) {
-            std::thread::spawn(move || signals.forever().for_each(|signal| listener.heard(signal)));
-        }
+        signals::listen(&[SIGINT, SIGTERM, SIGHUP], move |signal| listener.heard(signal));
         watch
     }
 
