@@ -17,10 +17,12 @@ pub fn cut(text: &str) -> String {
 /// The error a message of libtorch stands for.
 pub fn error(text: &str) -> TorchError {
     let text = cut(text);
-    if text.contains("out of memory")
-        || text.contains("can't allocate memory")
-        || text.contains("not enough memory")
-    {
+    // So C++ says it where our own kernels find no room.
+    if text == "std::bad_alloc" {
+        return TorchError::OutOfMemory("the system gives no more".into());
+    }
+    let signs = ["out of memory", "can't allocate memory", "not enough memory"];
+    if signs.iter().any(|sign| text.contains(sign)) {
         let reason = text.rsplit_once("DefaultCPUAllocator: ").map_or(text.as_str(), |(_, reason)| reason);
         return TorchError::OutOfMemory(reason.to_string());
     }
@@ -51,10 +53,9 @@ mod tests {
 
     #[test]
     fn out_of_memory_is_told_apart() {
-        assert!(matches!(
-            error("DefaultCPUAllocator: can't allocate memory: you tried"),
-            TorchError::OutOfMemory(_)
-        ));
+        for text in ["DefaultCPUAllocator: can't allocate memory: you tried", "std::bad_alloc"] {
+            assert!(matches!(error(text), TorchError::OutOfMemory(_)), "{text}");
+        }
     }
 
     #[test]

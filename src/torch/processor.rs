@@ -56,12 +56,20 @@ pub fn name() -> String {
     said_of_it("model name")
 }
 
-/// Whether it multiplies bf16 faster than fp32: with AMX, or on an AMD with AVX-512's bf16. Intel's AVX-512 alone takes
-/// twice the time of fp32 (measured), and without either libtorch imitates it.
+/// Whether it multiplies bf16 faster than fp32.
 pub fn multiplies_bf16() -> bool {
+    multiplier_of_bf16().is_some()
+}
+
+/// What it multiplies bf16 with, if that is faster than fp32: AMX, or on an AMD AVX-512. Intel's AVX-512 alone takes twice
+/// the time of fp32 (measured), and without either libtorch imitates it.
+pub fn multiplier_of_bf16() -> Option<&'static str> {
     let flags = said_of_it("flags");
     let has = |wanted: &str| flags.split(' ').any(|flag| flag == wanted);
-    has("amx_bf16") || (has("avx512_bf16") && vendor() == "AuthenticAMD")
+    if has("amx_bf16") {
+        return Some("AMX");
+    }
+    (has("avx512_bf16") && vendor() == "AuthenticAMD").then_some("AVX-512")
 }
 
 /// Who made it: `GenuineIntel`, `AuthenticAMD`; empty where the system does not say.

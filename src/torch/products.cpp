@@ -19,7 +19,7 @@ using Number = uint16_t;  // of bf16; fp32 is multiplied as fast by libtorch's o
 constexpr int64_t kWidth = 64;      // columns of a panel, the widest that libtorch's tile products take
 constexpr int64_t kDepth = 1536;    // rows of the right factor in a tile product
 constexpr int64_t kPanel = 4096;    // and in all panels that lie ready at once, in the cache of their core
-constexpr int64_t kRows = 512;      // rows of the result that panels are made for
+constexpr int64_t kRows = 1024;     // rows of the result that panels are made for, a whole number of blocks
 constexpr int64_t kBlock = 128;     // rows of a tile product
 constexpr int64_t kSmallBlock = 32; // and of those behind them
 constexpr int64_t kFewRows = 8;     // of the last one rows are a whole number of these
@@ -98,44 +98,73 @@ int64_t block_of(int64_t rows) {
   return (rows + kFewRows - 1) / kFewRows * kFewRows;
 }
 
-// out = start + Σ of the pieces, `[m, n]`; or that turned, `[n, m]`, without a start.
-void multiply(const std::vector<Piece>& pieces, int64_t m, int64_t n, const Rows<Number>& start, Number* out, Lies out_lies) {
-  const auto parts = cut(pieces);
-  const int64_t panels = (n + kWidth - 1) / kWidth, stretches = (m + kRows - 1) / kRows;
-  const int64_t even = ((m + stretches - 1) / stretches + kSmallBlock - 1) / kSmallBlock * kSmallBlock;
-  at::parallel_for(0, panels * stretches, 1, [&](int64_t begin, int64_t end) {
+// A stretch of the rows of a result and the columns of one panel: what a thread computes at a time.
+struct Part {
+  int64_t row, last, column, columns;
+  int64_t width() const { return (columns + 15) / 16 * 16; }
+};
+
+// Where sums go: rows `[m, n]`, with a start added if there is one, or without one turned, `[n, m]`.
+struct Result {
+  int64_t m, n;
+  Rows<Number> start;
+  Number* out;
+  Lies lies;
+
+  // So many rows of sums, `[count, width]`.
+  void take(const Part& part, int64_t row, int64_t count, const float* sums) const {
+    if (lies == Lies::kTurned) return give_columns(sums, count, part.width(), part.columns, out + part.column * m + row, m);
+    for (int64_t end = row + count; row < end; ++row, sums += part.width()) {
+      const auto* from = start.data ? start.data + row * start.stride + part.column : nullptr;
+      give_row(sums, from, out + row * n + part.column, part.columns);
+    }
+  }
+};
+
+// Packs panels of as many pieces as there is space for, from one on; returns the first that is left.
+size_t pack_some(const std::vector<Piece>& pieces, size_t index, const Part& part, Space& space) {
+  auto* panel = space.panels;
+  for (; index < pieces.size() && panel + pieces[index].reach * part.width() <= std::end(space.panels); ++index) {
+    pack(pieces[index], part.column, part.columns, part.width(), panel);
+    panel += pieces[index].reach * part.width();
+  }
+  return index;
+}
+
+// Adds the products with packed pieces to the sums of a block; those of the very first piece are their beginning.
+void add_products(const std::vector<Piece>& pieces, size_t first, size_t last, const Part& part, int64_t row, int64_t count, Space& space,
+                  float* sums) {
+  const int64_t width = part.width();
+  const auto* panel = space.panels;
+  for (size_t index = first; index < last; panel += pieces[index++].reach * width) {
+    const auto left = rows_of(pieces[index], row, part.last - row, count, space.rows);
+    tiles::multiply(count, width, pieces[index].reach, left.data, left.stride, panel, width, sums, width, index > 0);
+  }
+}
+
+void multiply(const std::vector<Piece>& pieces, const Part& part, const Result& result, Space& space) {
+  for (size_t index = 0, next; index < pieces.size(); index = next) {
+    next = pack_some(pieces, index, part, space);
+    const bool at_once = index == 0 && next == pieces.size();  // then the sums of a block need not wait
+    for (int64_t row = part.row, count; row < part.last; row += count) {
+      count = block_of(part.last - row);
+      auto* sums = space.sums + (at_once ? 0 : row - part.row) * part.width();
+      add_products(pieces, index, next, part, row, count, space, sums);
+      if (next == pieces.size()) result.take(part, row, std::min(count, part.last - row), sums);
+    }
+  }
+}
+
+// The sum of all products of pieces. Threads share the blocks of the result, panel after panel, so that few panels are packed by two.
+void multiply(const std::vector<Piece>& whole, const Result& result) {
+  const auto pieces = cut(whole);
+  const int64_t blocks = (result.m + kBlock - 1) / kBlock, panels = (result.n + kWidth - 1) / kWidth;
+  at::parallel_for(0, panels * blocks, 1, [&](int64_t begin, int64_t end) {
     static thread_local const auto own = std::make_unique_for_overwrite<Space>();
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t first = task / panels * even, end_row = std::min(first + even, m);
-      const int64_t column = task % panels * kWidth, columns = std::min(kWidth, n - column);
-      const int64_t width = (columns + 15) / 16 * 16;
-      for (size_t part = 0, next; part < parts.size(); part = next) {
-        auto* panel = own->panels;
-        for (next = part; next < parts.size() && panel + parts[next].reach * width <= std::end(own->panels); ++next) {
-          pack(parts[next], column, columns, width, panel);
-          panel += parts[next].reach * width;
-        }
-        for (int64_t row = first, count; row < end_row; row += count) {
-          count = block_of(end_row - row);
-          auto* sums = own->sums + (row - first) * width;
-          panel = own->panels;
-          for (size_t index = part; index < next; ++index) {
-            const auto left = rows_of(parts[index], row, end_row - row, count, own->rows);
-            tiles::multiply(count, width, parts[index].reach, left.data, left.stride, panel, width, sums, width, index > 0);
-            panel += parts[index].reach * width;
-          }
-          if (next < parts.size()) continue;
-          const int64_t there = std::min(count, end_row - row);
-          if (out_lies == Lies::kTurned) {
-            give_columns(sums, there, width, columns, out + column * m + row, m);
-            continue;
-          }
-          for (int64_t each = 0; each < there; ++each) {
-            const auto* from = start.data ? start.data + (row + each) * start.stride + column : nullptr;
-            give_row(sums + each * width, from, out + (row + each) * n + column, columns);
-          }
-        }
-      }
+    for (int64_t at = begin, count; at < end; at += count) {
+      const int64_t block = at % blocks, row = block * kBlock, column = at / blocks * kWidth;
+      count = std::min({blocks - block, end - at, kRows / kBlock});
+      multiply(pieces, {row, std::min(row + count * kBlock, result.m), column, std::min(kWidth, result.n - column)}, result, *own);
     }
     tiles::release();
   });
@@ -162,7 +191,7 @@ void over_rows_into(at::Tensor& out, const at::Tensor& left, const at::Tensor& r
     turn_columns(from, rows, reach, m, 16 * begin, std::min(16 * end, m), turned, stride);
   });
   const std::vector<Piece> pieces{{{turned, stride}, other, Lies::kPlain, rows, reach}};
-  multiply(pieces, m, n, {nullptr, 0}, static_cast<Number*>(out.mutable_data_ptr()), is_wide ? Lies::kTurned : Lies::kPlain);
+  multiply(pieces, {m, n, {nullptr, 0}, static_cast<Number*>(out.mutable_data_ptr()), is_wide ? Lies::kTurned : Lies::kPlain});
 }
 
 #endif
@@ -210,7 +239,7 @@ void Sum::fill(at::Tensor& out) {
     pieces.push_back({rows, rows_in(right, keep), lies, k, k + more});
   }
   const auto start = out_.defined() ? rows_in(out_.expand({m, n}), keep) : Rows<Number>{nullptr, 0};
-  multiply(pieces, m, n, start, static_cast<Number*>(out.mutable_data_ptr()), Lies::kPlain);
+  multiply(pieces, {m, n, start, static_cast<Number*>(out.mutable_data_ptr()), Lies::kPlain});
 #endif
 }
 

@@ -1,4 +1,4 @@
-// Sums of products of matrices: of bf16 by tile products (tiles.h) where the processor has AMX, by libtorch's products elsewhere.
+// Sums of products of matrices: of bf16 by tile products (tiles.h) where the processor multiplies it, by libtorch's products elsewhere.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <vector>

@@ -1,5 +1,5 @@
 // Blocks of matrices in the layouts that the tile products of libtorch (oneDNN's micro-kernels) read: of bf16 for a processor
-// with AMX, of fp32 for one with AVX-512. A panel is a block of a right factor, of at most 64 columns. Of bf16 it holds for each
+// that multiplies it, of fp32 for one with AVX-512. A panel is a block of a right factor, of at most 64 columns. Of bf16 it holds for each
 // pair of rows one row of words, each with the two numbers of a column; of fp32 it lies as it is. Tiles are read in whole lines of
 // the cache, so all memory of blocks begins at one.
 #pragma once
@@ -15,9 +15,10 @@
 
 namespace tiles {
 
-// Of bf16, by AMX.
+// Of bf16, by AMX or by AVX-512's products of pairs: on an AMD those take half the time of fp32, on an Intel twice as much.
 inline bool are_there() {
-  static const bool are = __builtin_cpu_supports("amx-bf16") && at::native::cpublas::could_pack(at::kBFloat16);
+  const auto multiplies_pairs = [] { return __builtin_cpu_is("amd") && __builtin_cpu_supports("avx512bf16"); };
+  static const bool are = __builtin_cpu_supports("amx-bf16") || multiplies_pairs();
   return are;
 }
 
