@@ -19,7 +19,10 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 using torch::autograd::AutogradContext;
+using torch::autograd::CppNode;
+using torch::autograd::Edge;
 using torch::autograd::Function;
+using torch::autograd::Node;
 using torch::autograd::variable_list;
 using products::Lies;
 
@@ -279,14 +282,25 @@ at::Tensor norm_weight_gradient(const at::Tensor& dy, const at::Tensor& s, const
   return parts.sum(0).to(weight.scalar_type());
 }
 
+// What a norm of rows s gave, from what it keeps.
+at::Tensor normed_again(const AutogradContext& ctx) {
+  const auto saved = ctx.get_saved_variables();
+  auto out = at::empty_like(saved[0]), factors = at::empty_like(saved[2]);
+  norm_rows(saved[0], nullptr, saved[1], ctx.saved_data.at("eps").toDouble(), nullptr, out, factors);
+  return out;
+}
+
 struct RmsNorm : Function<RmsNorm> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, double eps) {
     const auto input = x.contiguous();
     auto out = at::empty_like(input), factors = floats_beside(input, {row_count(input)});
     norm_rows(input, nullptr, weight, eps, nullptr, out, factors);
     ctx->save_for_backward({input, weight, factors});
+    ctx->saved_data["eps"] = eps;
     return out;
   }
+
+  static at::Tensor again(const AutogradContext& ctx) { return normed_again(ctx); }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     const auto saved = ctx->get_saved_variables();
@@ -307,8 +321,12 @@ struct AddRmsNorm : Function<AddRmsNorm> {
     auto sum = at::empty_like(input), out = at::empty_like(input), factors = floats_beside(input, {row_count(input)});
     norm_rows(input, &more, weight, eps, &sum, out, factors);
     ctx->save_for_backward({sum, weight, factors});
+    ctx->saved_data["eps"] = eps;
     return {sum, out};
   }
+
+  static constexpr uint32_t kMadeAgain = 1;  // the output that `again` makes
+  static at::Tensor again(const AutogradContext& ctx) { return normed_again(ctx); }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     const auto saved = ctx->get_saved_variables();
@@ -357,24 +375,34 @@ struct Rotate : Function<Rotate> {
   }
 };
 
+at::Tensor gated(const at::Tensor& g, const at::Tensor& u) {
+  auto out = at::empty_like(g);
+  if (const auto* half = half_for(g)) {
+    half->swiglu(g, u, out);
+    return out;
+  }
+  const int64_t f = last_size(g);
+  const Rows gates(g, f), ups(u, f), to(out, f);
+  for_rows(row_count(g), f, 3, [&](int64_t row, float* space) {
+    float* y = to.write(row, space + 2 * f);
+    swiglu_row(gates.read(row, space), ups.read(row, space + f), y, f);
+    to.wrote(row, y);
+  });
+  return out;
+}
+
 struct SwiGlu : Function<SwiGlu> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up) {
     const auto g = gate.contiguous(), u = up.contiguous();
-    auto out = at::empty_like(g);
     ctx->save_for_backward({g, u});
-    if (const auto* half = half_for(g)) {
-      half->swiglu(g, u, out);
-      return out;
-    }
-    const int64_t f = last_size(g);
-    const Rows gates(g, f), ups(u, f), to(out, f);
-    for_rows(row_count(g), f, 3, [&](int64_t row, float* space) {
-      float* y = to.write(row, space + 2 * f);
-      swiglu_row(gates.read(row, space), ups.read(row, space + f), y, f);
-      to.wrote(row, y);
-    });
-    return out;
+    return gated(g, u);
   }
+
+  static at::Tensor again(const AutogradContext& ctx) {
+    const auto saved = ctx.get_saved_variables();
+    return gated(saved[0], saved[1]);
+  }
+
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     const auto saved = ctx->get_saved_variables();
     const auto &g = saved[0], &u = saved[1];
@@ -395,6 +423,27 @@ struct SwiGlu : Function<SwiGlu> {
     return {for_gate, for_up};
   }
 };
+
+// ---- what can be made again -------------------------------------------------------------------------------------------
+
+using Again = at::Tensor (*)(const Node&);
+
+template <class Maker>
+at::Tensor again_by(const Node& node) {
+  return Maker::again(static_cast<const CppNode<Maker>&>(node).ctx_);
+}
+
+// How a node makes its output again, to the last bit, from what it keeps for its own gradient; null where it cannot. Who takes
+// such an output need not keep it: on the way back it comes before the node, which still has all it kept.
+Again way_to_make(const Edge& output) {
+  const auto* node = output.function.get();
+  if (dynamic_cast<const CppNode<RmsNorm>*>(node)) return again_by<RmsNorm>;
+  if (dynamic_cast<const CppNode<SwiGlu>*>(node)) return again_by<SwiGlu>;
+  if (output.input_nr == AddRmsNorm::kMadeAgain && dynamic_cast<const CppNode<AddRmsNorm>*>(node)) return again_by<AddRmsNorm>;
+  return nullptr;
+}
+
+// ---- linear layers ----------------------------------------------------------------------------------------------------
 
 // Where the tensors of linear layers stand in one list: the graph takes only tensors that are there.
 struct Places {
@@ -429,7 +478,7 @@ struct Linears : Function<Linears> {
     at::Tensor low;
     if (down.defined()) low = products::product(x, down, Lies::kTurned).mul_(scale);
     variable_list outs;
-    bool x_is_wanted = false, low_is_wanted = false;
+    bool low_is_wanted = false;
     int64_t from = 0;
     for (size_t layer = 0; layer < places.layers(); ++layer) {
       auto bias = get(places.of(layer, Places::kBias));
@@ -443,12 +492,12 @@ struct Linears : Function<Linears> {
         from += b.size(1);
       }
       outs.push_back(out.done());
-      x_is_wanted |= wants(places.of(layer, Places::kWeight)) || wants(places.of(layer, Places::kA));
       low_is_wanted |= wants(places.of(layer, Places::kB));
     }
     variable_list saved(tensors.begin(), tensors.end());
     if (places.residual() != Places::kNone) saved[places.residual()] = at::Tensor();
-    saved.push_back(x_is_wanted ? x : at::Tensor());
+    const bool is_kept = x_is_wanted(places, wants) && !way_to_make(torch::autograd::impl::gradient_edge(x));
+    saved.push_back(is_kept ? x : at::Tensor());
     saved.push_back(low_is_wanted ? low : at::Tensor());
     ctx->save_for_backward(saved);
     ctx->saved_data["places"] = list;
@@ -461,9 +510,11 @@ struct Linears : Function<Linears> {
     const auto saved = ctx->get_saved_variables();
     const Places places{ctx->saved_data["places"].toIntVector()};
     const at::TensorList tensors(saved.data(), saved.size() - 2);
-    const auto &x = saved[saved.size() - 2], &low = saved[saved.size() - 1];
+    const auto& low = saved[saved.size() - 1];
     const bool for_x = ctx->needs_input_grad(0);
     const auto wanted = [&](int64_t place) { return place != Places::kNone && ctx->needs_input_grad(1 + place); };
+    auto x = saved[saved.size() - 2];
+    if (!x.defined() && x_is_wanted(places, wanted)) x = input_again();
     variable_list made(tensors.size());
     products::Sum of_x;
     variable_list lows;  // the gradients of the adapters' first products
@@ -496,6 +547,22 @@ struct Linears : Function<Linears> {
   }
 
  private:
+  // Whether a gradient is made with the layers' input.
+  template <class Wanted>
+  static bool x_is_wanted(const Places& places, Wanted&& wanted) {
+    bool is = false;
+    for (size_t layer = 0; layer < places.layers(); ++layer) {
+      is |= wanted(places.of(layer, Places::kWeight)) || wanted(places.of(layer, Places::kA));
+    }
+    return is;
+  }
+
+  // That input, which the node now on its way back did not keep.
+  static at::Tensor input_again() {
+    const auto& edge = torch::autograd::get_current_node()->next_edge(0);
+    return way_to_make(edge)(*edge.function);
+  }
+
   static double scale_of(AutogradContext* ctx) { return ctx->saved_data["scale"].toDouble(); }
 
   // All A, one below the other.

@@ -256,6 +256,8 @@ struct Node {
     /// From the gradients of the outputs to those of the inputs; it owns what is saved. A leaf has none.
     backward: RefCell<Option<Backward>>,
     gradient: RefCell<Option<Shade>>,
+    /// Its output can be made again from what it keeps, so linear layers do not keep it.
+    can_make_again: Cell<bool>,
 }
 
 impl std::fmt::Debug for Node {
@@ -273,8 +275,14 @@ impl Shade {
             outputs: 1,
             backward: RefCell::default(),
             gradient: RefCell::default(),
+            can_make_again: Cell::default(),
         };
         Shade { node: Some(Edge { node: Rc::new(node), output: 0 }), ..self }
+    }
+
+    /// Whether it lies in the heap of large tensors.
+    pub fn is_large(&self) -> bool {
+        self.memory.start.is_some()
     }
 
     /// Whether a gradient reaches it.
@@ -358,9 +366,18 @@ impl Shade {
             outputs: outs.len(),
             backward: RefCell::new(Some(Box::new(backward))),
             gradient: RefCell::default(),
+            can_make_again: Cell::default(),
         });
         let derived = |(output, out)| Shade { node: Some(Edge { node: Rc::clone(&node), output }), ..out };
         outs.into_iter().enumerate().map(derived).collect()
+    }
+
+    /// Says that its node can make it again.
+    fn made_again(self) -> Shade {
+        if let Some(edge) = &self.node {
+            edge.node.can_make_again.set(true);
+        }
+        self
     }
 
     // ---- operations ---------------------------------------------------------------------------------------------
@@ -420,11 +437,12 @@ impl Shade {
     /// SwiGLU without its products; both inputs are kept.
     pub fn swiglu(&self, up: &Shade) -> Shade {
         let saved = [self, up].map(Shade::detach);
-        self.like().derived(&[self, up], move |gradient| {
+        let out = self.like().derived(&[self, up], move |gradient| {
             let made = [gradient.like(), gradient.like()];
             drop((gradient, saved));
             made.map(Some).into()
-        })
+        });
+        out.made_again()
     }
 
     /// Zeroes a share: the mask is drawn as whole numbers first.
@@ -439,7 +457,7 @@ impl Shade {
         let out = self.like();
         let factors = self.make_for(Purpose::Activations, self.rows, 1, 4);
         let (saved, needs, weight_needs) = (self.detach(), self.needs(), weight.needs());
-        out.derived(&[self, weight], move |gradient| {
+        let out = out.derived(&[self, weight], move |gradient| {
             let for_x = needs.then(|| gradient.like());
             let for_weight = weight_needs.then(|| {
                 let _parts = saved.make_for(Purpose::Activations, saved.rows.div_ceil(64), saved.columns, 4);
@@ -447,7 +465,8 @@ impl Shade {
             });
             drop((gradient, saved, factors));
             vec![for_x, for_weight]
-        })
+        });
+        out.made_again()
     }
 
     /// Turns the halves of each head. What it was is not kept; the cosines and sines are held elsewhere.
@@ -474,8 +493,11 @@ impl Shade {
         let inputs: Vec<&Shade> = [self].into_iter().chain(residual).chain(tensors()).collect();
         let adapted =
             |wants: fn(AdapterPart) -> bool| parts.iter().any(|part| part.adapter.is_some_and(wants));
-        // The input is kept only where a gradient is made with it, and so are the adapters' first products.
-        let kept_x = parts.iter().any(|part| part.weight) || adapted(|adapter| adapter.a);
+        // The input is kept only where a gradient is made with it and it cannot be made again; the adapters' first products are
+        // kept where a gradient is made with them.
+        let wants_x = parts.iter().any(|part| part.weight) || adapted(|adapter| adapter.a);
+        let makes_x = wants_x && self.node.as_ref().is_some_and(|edge| edge.node.can_make_again.get());
+        let kept_x = (wants_x && !makes_x).then_some(x.clone());
         let kept_low = low.filter(|_| adapted(|adapter| adapter.b));
         let back = LinearsBack {
             stage: self.memory.stage.clone(),
@@ -484,7 +506,8 @@ impl Shade {
             width: x.width,
             for_x: self.needs(),
             has_residual: residual.is_some(),
-            kept: tensors().map(Shade::detach).chain(kept_x.then_some(x)).chain(kept_low).collect(),
+            makes_x,
+            kept: tensors().map(Shade::detach).chain(kept_x).chain(kept_low).collect(),
             parts,
         };
         Shade::derived_together(outs, &inputs, |gradients| back.gradients(&gradients))
@@ -559,6 +582,8 @@ struct LinearsBack {
     columns: u64,
     width: u64,
     for_x: bool,
+    /// The input was not kept and is made again.
+    makes_x: bool,
     has_residual: bool,
     parts: Vec<LayerPart>,
     kept: Vec<Shade>,
@@ -574,6 +599,7 @@ impl LinearsBack {
         let (mut of_x, mut lows, mut made, mut weights) = (None, vec![], vec![], vec![]);
         // Tiles take all products of a sum at once.
         let at_once = self.width == 2 && kernels::has_tiles(Kind::BFloat16);
+        let _x = self.makes_x.then(|| self.make(self.rows, self.columns));
         for part in &self.parts {
             if self.for_x {
                 weights.extend((part.held != self.width).then(|| self.make(part.out, self.columns)));
