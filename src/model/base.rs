@@ -1,6 +1,6 @@
 //! The weights a model starts from: immutable, shared by every run on it, with the names of the checkpoint.
 
-use crate::files::hash;
+use crate::files::{cache, hash};
 use crate::model::ModelError;
 use crate::model::config::{Config, LINEAR_MODULES};
 use crate::torch::frozen::Frozen;
@@ -51,30 +51,57 @@ pub fn is_linear(name: &str) -> bool {
     module.and_then(|module| module.rsplit('.').next()).is_some_and(|last| LINEAR_MODULES.contains(&last))
 }
 
-/// A tensor as a base holds it.
-pub fn held(
-    name: &str,
-    tensor: &Tensor,
-    dtype: Kind,
-    quantization: Quantization,
-    device: Device,
-) -> Result<Weight, ModelError> {
-    if quantization.holds(name) {
-        return Ok(Weight::Nf4(Nf4::quantize(tensor)?.to_device(device)?));
-    }
-    Ok(Weight::Plain(tensor.f_to_device(device)?.f_to_kind(kind_of(name, dtype))?))
+/// How a base holds its weights, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// Of the matrices; norms are always fp32.
+    pub dtype: Kind,
+    /// Of the linears of its blocks.
+    pub quantization: Quantization,
+    pub device: Device,
 }
 
-/// Bytes of the weights of a base that holds them so.
-pub fn bytes_held(config: &Config, dtype: Kind, quantization: Quantization) -> u64 {
-    let bytes = |(name, shape): (String, Vec<i64>)| {
-        let numbers = shape.iter().product::<i64>() as usize;
-        match quantization.holds(&name) {
-            true => nf4::bytes_of(numbers),
-            false => (numbers * kind_of(&name, dtype).elt_size_in_bytes()) as u64,
+impl Default for Storage {
+    fn default() -> Storage {
+        Storage::floats(Kind::Float, Device::Cpu)
+    }
+}
+
+impl Storage {
+    /// All weights as floats.
+    pub fn floats(dtype: Kind, device: Device) -> Storage {
+        Storage { dtype, quantization: Quantization::Off, device }
+    }
+
+    /// Bytes of a number of activations and products.
+    pub fn compute_width(self) -> u64 {
+        compute_kind(self.dtype, self.device).elt_size_in_bytes() as u64
+    }
+
+    /// Bytes of a number of the matrices.
+    pub fn width(self) -> u64 {
+        self.dtype.elt_size_in_bytes() as u64
+    }
+
+    /// A tensor as a base holds it.
+    pub fn hold(self, name: &str, tensor: &Tensor) -> Result<Weight, ModelError> {
+        if self.quantization.holds(name) {
+            return Ok(Weight::Nf4(Nf4::quantize(tensor)?.to_device(self.device)?));
         }
-    };
-    config.parameter_shapes().into_iter().map(bytes).sum()
+        Ok(Weight::Plain(tensor.f_to_device(self.device)?.f_to_kind(kind_of(name, self.dtype))?))
+    }
+
+    /// Bytes of the weights of this model.
+    pub fn bytes(self, config: &Config) -> u64 {
+        let bytes = |(name, shape): (String, Vec<i64>)| {
+            let numbers = shape.iter().product::<i64>() as usize;
+            match self.quantization.holds(&name) {
+                true => nf4::bytes_of(numbers),
+                false => (numbers * kind_of(&name, self.dtype).elt_size_in_bytes()) as u64,
+            }
+        };
+        config.parameter_shapes().into_iter().map(bytes).sum()
+    }
 }
 
 /// Where the weights come from.
@@ -141,17 +168,12 @@ impl Base {
     /// Random weights as transformers draws them: normal matrices, norms of one, biases of zero. The same seed gives
     /// the same weights.
     pub fn random(config: Config, seed: u64, dtype: Kind, device: Device) -> Result<Base, ModelError> {
-        Base::random_held(config, seed, dtype, Quantization::Off, device)
+        Base::random_in(config, seed, Storage::floats(dtype, device))
     }
 
-    /// The same weights, held in fewer bits if wanted.
-    pub fn random_held(
-        config: Config,
-        seed: u64,
-        dtype: Kind,
-        quantization: Quantization,
-        device: Device,
-    ) -> Result<Base, ModelError> {
+    /// The same weights, held so.
+    pub fn random_in(config: Config, seed: u64, storage: Storage) -> Result<Base, ModelError> {
+        let Storage { dtype, device, .. } = storage;
         config.validate()?;
         let mut weights = BTreeMap::new();
         for (name, shape) in config.parameter_shapes() {
@@ -164,15 +186,24 @@ impl Base {
                 let seed = random::derive(seed, &[random::place(&name)]);
                 random::fill_normal(&tensor, 0.0, config.initializer_range, seed)?;
             }
-            let weight = held(&name, &tensor, dtype, quantization, device)?;
+            let weight = storage.hold(&name, &tensor)?;
             weights.insert(name, weight);
         }
         Base::assemble(config, weights, dtype, device, Origin::Random { seed })
     }
 
     /// A tensor by its checkpoint name, if it is floats; a tied head has none of its own.
-    pub fn get(&self, name: &str) -> Option<&Tensor> {
+    pub fn get(&self, name: &str) -> Option<Tensor> {
         self.weights.get(name)
+    }
+
+    /// Moves weights that a run lays its own tensors over, and so never reads, into files without a name in ltune's cache:
+    /// the system may drop them from memory, and whoever wants them reads them as before. Where no file can be written
+    /// they stay, and so does what is on a GPU or small.
+    pub fn lay_aside(&self, own: &BTreeMap<String, Tensor>) {
+        if let Ok(folder) = cache::folder() {
+            let _ = self.weights.lay_aside(&folder, |name| own.contains_key(name));
+        }
     }
 
     /// A matrix by its checkpoint name, if it is held in 4 bits.
@@ -184,7 +215,7 @@ impl Base {
     pub fn floats(&self, name: &str) -> Result<Option<Tensor>, ModelError> {
         match self.nf4(name) {
             Some(held) => Ok(Some(held.dequantize(self.dtype)?)),
-            None => Ok(self.get(name).map(Tensor::shallow_clone)),
+            None => Ok(self.get(name)),
         }
     }
 
@@ -195,22 +226,27 @@ impl Base {
 
     /// The names of all tensors, in order.
     pub fn names(&self) -> Vec<String> {
-        let floats = self.weights.iter().map(|(name, _)| name);
-        let mut names: Vec<String> =
-            floats.chain(self.weights.quantized().map(|(name, _)| name)).cloned().collect();
+        let floats = self.weights.floats().into_keys();
+        let quantized = self.weights.quantized().map(|(name, _)| name.clone());
+        let mut names: Vec<String> = floats.chain(quantized).collect();
         names.sort();
         names
     }
 
-    /// All tensors that are floats, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor)> {
-        self.weights.iter()
+    /// All tensors that are floats.
+    pub fn all(&self) -> BTreeMap<String, Tensor> {
+        self.weights.floats()
     }
 
-    /// Bytes the weights take on their device.
+    /// Bytes of the weights.
     pub fn bytes(&self) -> u64 {
-        let floats: u64 = self.weights.iter().map(|(_, tensor)| raw::size(tensor)).sum();
+        let floats: u64 = self.weights.floats().values().map(raw::size).sum();
         floats + self.weights.quantized().map(|(_, held)| held.bytes()).sum::<u64>()
+    }
+
+    /// Bytes that the weights take on their device, without those laid aside.
+    pub fn bytes_there(&self) -> u64 {
+        self.bytes() - self.weights.bytes_aside()
     }
 
     /// What identifies the weights: the sha256 of the weight file (of all hashes, for shards) or of the random recipe.
@@ -300,18 +336,17 @@ mod tests {
     #[test]
     fn linears_in_4_bits_are_an_eighth_and_other_weights() {
         let config = preset("tiny").unwrap();
-        let base = |quantization| {
-            Base::random_held(config.clone(), 1, Kind::Float, quantization, Device::Cpu).unwrap()
-        };
+        let storage = |quantization| Storage { quantization, ..Storage::floats(Kind::Float, Device::Cpu) };
+        let base = |quantization| Base::random_in(config.clone(), 1, storage(quantization)).unwrap();
         let (whole, held) = (base(Quantization::Off), base(Quantization::Nf4));
         let name = "model.layers.1.mlp.up_proj.weight";
         assert!(held.get(name).is_none() && held.nf4(name).is_some() && held.has(name));
         assert_eq!((held.names(), held.quantization), (whole.names(), Quantization::Nf4));
         for base in [&whole, &held] {
-            assert_eq!(base.bytes(), bytes_held(&config, Kind::Float, base.quantization));
+            assert_eq!(base.bytes(), storage(base.quantization).bytes(&config));
         }
         let nf4 = held.nf4(name).unwrap().bytes() as f64;
-        assert!((nf4 / raw::size(whole.get(name).unwrap()) as f64 - 4.13 / 32.0).abs() < 1e-3);
+        assert!((nf4 / raw::size(&whole.get(name).unwrap()) as f64 - 4.13 / 32.0).abs() < 1e-3);
         let difference = held.floats(name).unwrap().unwrap() - whole.get(name).unwrap();
         assert!((difference.std(true).double_value(&[]) / 0.08 - 0.09).abs() < 0.03);
         assert_eq!(held.get("model.norm.weight"), whole.get("model.norm.weight"));

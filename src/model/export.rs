@@ -3,7 +3,7 @@
 use crate::files::safetensors::{self, Dtype};
 use crate::files::{FilesError, atomic};
 use crate::model::ModelError;
-use crate::model::base::{Origin, Quantization};
+use crate::model::base::{Origin, Storage};
 use crate::model::llama::{Inputs, Policy};
 use crate::model::load;
 use crate::model::lora;
@@ -44,7 +44,7 @@ pub fn merged_weight(policy: &Policy, name: &str) -> Result<Tensor, ModelError> 
         (None, Some(held)) => held.dequantize(Kind::Float)?,
         (None, None) => {
             let found = policy.base.get(name);
-            found.ok_or_else(|| ModelError::NoSuchTensor { name: name.to_string() })?.shallow_clone()
+            found.ok_or_else(|| ModelError::NoSuchTensor { name: name.to_string() })?
         }
     };
     let weight = weight.f_to_kind(Kind::Float)?;
@@ -93,7 +93,7 @@ pub fn write_folder(policy: &Policy, path: &Path, companions: &[Companion]) -> R
 /// An error names the difference when it is more than rounding.
 pub fn verify(policy: &Policy, path: &Path) -> Result<f64, ModelError> {
     let reloaded =
-        load::load_folder(path, policy.base.dtype, Quantization::Off, policy.base.device, &mut |_, _| true)?;
+        load::load_folder(path, Storage::floats(policy.base.dtype, policy.base.device), &mut |_, _| true)?;
     let length = policy.base.config.max_position_embeddings.min(16);
     let ids: Vec<i64> =
         (0..length).map(|index| (index * 7919 + 11) % policy.base.config.vocab_size).collect();
@@ -138,6 +138,7 @@ fn copy_companions(policy: &Policy, to: &Path) -> Result<(), FilesError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::base::Quantization;
     use crate::model::fixtures;
     use crate::model::lora::LoraSettings;
     use crate::model::trainables::Trainables;
@@ -175,8 +176,9 @@ mod tests {
     #[test]
     fn a_model_of_4_bits_is_merged_as_the_floats_it_computes_with() {
         let path = fixtures::folder("tiny-llama3");
-        let quantization = Quantization::Nf4;
-        let base = load::load(&path, Kind::Float, quantization, tch::Device::Cpu, &mut |_, _| true).unwrap();
+        let storage =
+            Storage { quantization: Quantization::Nf4, ..Storage::floats(Kind::Float, tch::Device::Cpu) };
+        let base = load::load(&path, storage, &mut |_, _| true).unwrap();
         assert!(base.nf4("model.layers.0.mlp.up_proj.weight").is_some());
         let adapters = adapted(&base);
         let policy = Policy { base: &base, trainables: Some(&adapters) };
@@ -193,9 +195,9 @@ mod tests {
         let path = folder.path().join("copy");
         write_folder(&fixtures::policy(&base), &path, &[]).unwrap();
         let back =
-            load::load_folder(&path, Kind::Float, Quantization::Off, base.device, &mut |_, _| true).unwrap();
+            load::load_folder(&path, Storage::floats(Kind::Float, base.device), &mut |_, _| true).unwrap();
         assert_eq!(back.config, base.config);
-        assert!(base.iter().all(|(name, tensor)| back.get(name) == Some(tensor)));
+        assert_eq!(back.all(), base.all());
     }
 
     #[test]

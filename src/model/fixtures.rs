@@ -1,6 +1,6 @@
 //! Small models for tests: the two of `tests/fixtures` with their reference numbers, and random ones.
 
-use crate::model::base::{Base, Quantization};
+use crate::model::base::{Base, Storage};
 use crate::model::llama::{Inputs, Policy};
 use crate::model::load;
 use crate::model::preset::preset;
@@ -20,7 +20,7 @@ pub fn load(name: &str) -> Base {
 }
 
 pub fn load_as(name: &str, dtype: Kind) -> Base {
-    load::load(&folder(name), dtype, Quantization::Off, Device::Cpu, &mut |_, _| true).unwrap()
+    load::load(&folder(name), Storage::floats(dtype, Device::Cpu), &mut |_, _| true).unwrap()
 }
 
 /// The reference numbers of a model.

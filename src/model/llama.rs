@@ -140,9 +140,7 @@ impl Policy<'_> {
     pub fn weight(&self, name: &str) -> Tensor {
         match self.trainables.and_then(|trainables| trainables.get(name)) {
             Some(own) => own.to_kind(self.base.compute),
-            None => {
-                self.base.get(name).expect("the base holds every tensor of its configuration").shallow_clone()
-            }
+            None => self.base.get(name).expect("the base holds every tensor of its configuration"),
         }
     }
 
@@ -218,7 +216,7 @@ impl Policy<'_> {
         if x_nd.device().is_cuda() {
             let [out_nd] = self.linears(mixed_nd, layer, ["o_proj"], None, dropout);
             let eps = self.base.config.rms_norm_eps;
-            return operations::add_rms_norm(&out_nd, x_nd, self.norm_weight(&name), eps);
+            return operations::add_rms_norm(&out_nd, x_nd, &self.norm_weight(&name), eps);
         }
         let [x_nd] = self.linears(mixed_nd, layer, ["o_proj"], Some(x_nd), dropout);
         let normed_nd = self.norm(&x_nd, &name);
@@ -226,12 +224,14 @@ impl Policy<'_> {
     }
 
     fn norm(&self, x_nd: &Tensor, name: &str) -> Tensor {
-        operations::rms_norm(x_nd, self.norm_weight(name), self.base.config.rms_norm_eps)
+        operations::rms_norm(x_nd, &self.norm_weight(name), self.base.config.rms_norm_eps)
     }
 
-    fn norm_weight(&self, name: &str) -> &Tensor {
+    fn norm_weight(&self, name: &str) -> Tensor {
         let own = self.trainables.and_then(|trainables| trainables.get(name));
-        own.or_else(|| self.base.get(name)).expect("the base holds every tensor of its configuration")
+        own.map(Tensor::shallow_clone)
+            .or_else(|| self.base.get(name))
+            .expect("the base holds every tensor of its configuration")
     }
 
     /// Linear layers of a block over one input, with their biases and adapters, added to `residual` where there is one.
@@ -376,7 +376,7 @@ mod tests {
         assert!(policy.hidden(&inputs, None).requires_grad());
         train_micro(&policy, &inputs, &fixtures::shifted(&ids(8, 1)), 1.0, DropoutSeed(1), Activations::Kept)
             .unwrap();
-        assert!(base.iter().all(|(_, tensor)| !tensor.grad().defined()));
+        assert!(base.all().values().all(|tensor| !tensor.grad().defined()));
         assert!(last.tensors.values().all(|tensor| tensor.grad().defined()));
     }
 

@@ -3,29 +3,23 @@
 use crate::files::gguf::Gguf;
 use crate::files::safetensors::{Archive, Dtype, View};
 use crate::model::ModelError;
-use crate::model::base::{Base, Origin, Quantization, held};
+use crate::model::base::{Base, Origin, Storage};
 use crate::model::config::{Config, LINEAR_MODULES, module_name};
 use crate::torch::raw;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Told bytes done and in all; false stops the work.
 pub type Observe<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 /// Loads whichever of the two the path is.
-pub fn load(
-    path: &Path,
-    dtype: Kind,
-    quantization: Quantization,
-    device: Device,
-    observe: Observe,
-) -> Result<Base, ModelError> {
+pub fn load(path: &Path, storage: Storage, observe: Observe) -> Result<Base, ModelError> {
     if path.is_dir() {
-        return load_folder(path, dtype, quantization, device, observe);
+        return load_folder(path, storage, observe);
     }
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
-        return load_gguf(path, dtype, quantization, device, observe);
+        return load_gguf(path, storage, observe);
     }
     if !path.exists() {
         return Err(crate::files::FilesError::Missing { path: path.to_path_buf() }.into());
@@ -59,13 +53,7 @@ pub fn read_config(path: &Path) -> Result<Config, ModelError> {
 
 /// Loads `config.json` and `model.safetensors` or its shards. Tensors the configuration does not call for
 /// (a tied head's copy, old RoPE buffers) are passed over.
-pub fn load_folder(
-    path: &Path,
-    dtype: Kind,
-    quantization: Quantization,
-    device: Device,
-    observe: Observe,
-) -> Result<Base, ModelError> {
+pub fn load_folder(path: &Path, storage: Storage, observe: Observe) -> Result<Base, ModelError> {
     let config = read_config(path)?;
     let archive = Archive::open(path)?;
     let names: Vec<String> = config.parameter_shapes().into_iter().map(|(name, _)| name).collect();
@@ -79,7 +67,7 @@ pub fn load_folder(
         };
         done += view.bytes.len() as u64;
         // One at a time to its kind and device, so that the peak is the model and one tensor.
-        let weight = held(&name, &to_tensor(&name, &view)?, dtype, quantization, device)?;
+        let weight = storage.hold(&name, &to_tensor(&name, &view)?)?;
         archive.pass(&name);
         weights.insert(name, weight);
         if !observe(done, total) {
@@ -87,17 +75,12 @@ pub fn load_folder(
         }
     }
     let files = archive.files().map(Path::to_path_buf).collect();
-    Base::assemble(config, weights, dtype, device, Origin::Folder { path: path.to_path_buf(), files })
+    let origin = Origin::Folder { path: path.to_path_buf(), files };
+    Base::assemble(config, weights, storage.dtype, storage.device, origin)
 }
 
 /// Loads a GGUF file, dequantised. Its q and k rows are put back into the order of the HF layout.
-pub fn load_gguf(
-    path: &Path,
-    dtype: Kind,
-    quantization: Quantization,
-    device: Device,
-    observe: Observe,
-) -> Result<Base, ModelError> {
+pub fn load_gguf(path: &Path, storage: Storage, observe: Observe) -> Result<Base, ModelError> {
     let gguf = Gguf::open(path)?;
     let config = Config::from_gguf(&gguf)?;
     let names = gguf_names(&config);
@@ -113,12 +96,13 @@ pub fn load_gguf(
             Some(heads) => unpermute(&name, &tensor, heads, config.head_dim)?,
             None => tensor,
         };
-        weights.insert(name.clone(), held(&name, &tensor, dtype, quantization, device)?);
+        weights.insert(name.clone(), storage.hold(&name, &tensor)?);
         if !observe(done as u64 + 1, total) {
             return Err(ModelError::Stopped { doing: "loading the model" });
         }
     }
-    Base::assemble(config, weights, dtype, device, Origin::Gguf { path: path.to_path_buf() })
+    let origin = Origin::Gguf { path: path.to_path_buf() };
+    Base::assemble(config, weights, storage.dtype, storage.device, origin)
 }
 
 /// A tensor of a file on the CPU, in the kind it is stored in.
@@ -179,6 +163,7 @@ fn unpermute(name: &str, tensor: &Tensor, heads: i64, head_dim: i64) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::Device;
 
     #[test]
     fn unpermuting_takes_back_what_the_converter_does() {
@@ -196,14 +181,11 @@ mod tests {
     #[test]
     fn what_is_no_model_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let error = load(folder.path(), Kind::Float, Quantization::Off, Device::Cpu, &mut |_, _| true)
-            .map(|_| ())
-            .unwrap_err();
+        let storage = Storage::floats(Kind::Float, Device::Cpu);
+        let error = load(folder.path(), storage, &mut |_, _| true).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("is neither a Hugging Face folder"), "{error}");
         let missing = folder.path().join("missing.gguf");
-        let error = load(&missing, Kind::Float, Quantization::Off, Device::Cpu, &mut |_, _| true)
-            .map(|_| ())
-            .unwrap_err();
+        let error = load(&missing, storage, &mut |_, _| true).map(|_| ()).unwrap_err();
         assert!(error.to_string().ends_with("does not exist"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 //! the cache.
 
 use crate::files::samples;
-use crate::model::base::{Base, Quantization};
+use crate::model::base::{Base, Storage};
 use crate::model::cache::KvCache;
 use crate::model::fixtures::{self, NAMES, differences, floats, inputs, integers, policy, shifted};
 use crate::model::llama::{DropoutSeed, Policy};
@@ -124,7 +124,7 @@ fn smollm2() -> Option<(Base, Value)> {
         return None;
     };
     processor::prepare().unwrap();
-    let base = load::load(&path, Kind::Float, Quantization::Off, Device::Cpu, &mut |_, _| true).unwrap();
+    let base = load::load(&path, Storage::floats(Kind::Float, Device::Cpu), &mut |_, _| true).unwrap();
     let text = std::fs::read_to_string(fixtures::folder("smollm2.json")).unwrap();
     Some((base, serde_json::from_str(&text).unwrap()))
 }

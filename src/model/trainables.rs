@@ -39,8 +39,8 @@ impl Trainables {
 
     /// Copies of the tensors whose names are wanted.
     pub fn of(base: &Base, wanted: impl Fn(&str) -> bool) -> Result<Trainables, ModelError> {
-        let names = base.iter().filter(|(name, _)| wanted(name));
-        let tensors = names.map(|(name, tensor)| Ok((name.clone(), leaf(tensor)?)));
+        let held = base.all().into_iter().filter(|(name, _)| wanted(name));
+        let tensors = held.map(|(name, tensor)| Ok((name, leaf(&tensor)?)));
         Ok(Trainables { tensors: tensors.collect::<Result<_, ModelError>>()?, lora: None })
     }
 

@@ -209,10 +209,10 @@ impl<'a> Edits<'a> {
 
     fn half_precision(&self) -> Option<Edit> {
         let mut variant = self.now();
-        if variant.circumstances.width == 2 {
+        if variant.circumstances.storage.dtype == Kind::BFloat16 {
             return None;
         }
-        variant.circumstances = variant.circumstances.in_kind(Kind::BFloat16, self.forecast.device);
+        variant.circumstances.storage.dtype = Kind::BFloat16;
         Some(Edit {
             text: "dtype = bf16".into(),
             remark: format!(" in `model {}`", self.tune.model.name),
@@ -225,10 +225,10 @@ impl<'a> Edits<'a> {
         let mut variant = self.now();
         let is_lora =
             matches!(variant.recipe.method, Method::Lora { .. }) && variant.recipe.freeze.is_empty();
-        if !is_lora || variant.circumstances.quantization == Quantization::Nf4 {
+        if !is_lora || variant.circumstances.storage.quantization == Quantization::Nf4 {
             return None;
         }
-        variant.circumstances.quantization = Quantization::Nf4;
+        variant.circumstances.storage.quantization = Quantization::Nf4;
         Some(Edit {
             text: "quantization = nf4".into(),
             remark: format!(" in `model {}`", self.tune.model.name),
@@ -257,11 +257,8 @@ impl<'a> Edits<'a> {
                 }),
             ));
         }
-        if variant.circumstances.width > 2 {
-            let device = self.forecast.device;
-            let halve = move |variant: &mut Variant| {
-                variant.circumstances = variant.circumstances.in_kind(Kind::BFloat16, device);
-            };
+        if variant.circumstances.storage.dtype == Kind::Float {
+            let halve = |variant: &mut Variant| variant.circumstances.storage.dtype = Kind::BFloat16;
             steps.push(("dtype = bf16".into(), Box::new(halve)));
         }
         steps.push((snapshots_text(0), Box::new(|variant| variant.circumstances.snapshots = 0)));
@@ -361,7 +358,6 @@ mod tests {
         let config = preset("smollm2-135m").unwrap();
         let circumstances =
             Circumstances { process: 100 << 20, snapshots: 64 << 20, ..Circumstances::default() };
-        let circumstances = circumstances.in_kind(Kind::Float, tch::Device::Cpu);
         let material = Material { part: part(&[512; 64]), packing: Packing::Off, shuffle: false };
         let dataset = Dataset::new(vec![], Counts::default(), String::new(), Shape::Text, vec![], None);
         Forecast {
@@ -395,7 +391,7 @@ mod tests {
     #[test]
     fn edits_that_are_enough_are_named_and_fit() {
         let tune = lora(16, 1);
-        let room = 4 << 30;
+        let room = 3 << 30;
         let edits = Edits::new(&tune, &forecast(&tune, room), room).find();
         assert!(edits.iter().all(|edit| edit.bytes <= room), "{edits:?}");
         let texts: Vec<&str> = edits.iter().map(|edit| edit.text.as_str()).collect();

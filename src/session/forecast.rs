@@ -6,7 +6,7 @@ use crate::files::cache;
 use crate::language::codes;
 use crate::model::config::Config;
 use crate::model::load::read_config;
-use crate::session::definitions::{ModelDefinition, ModelOrigin, Precision, TuneDefinition};
+use crate::session::definitions::{ModelDefinition, ModelOrigin, TuneDefinition};
 use crate::session::run::{snapshot_budget, train_error};
 use crate::session::{Session, fit, load, sentence};
 use crate::torch::{device, memory};
@@ -17,7 +17,7 @@ use crate::train::probe::{Freshness, probe};
 use crate::train::recipe::{Checkpointing, Recipe};
 use std::path::Path;
 use std::sync::Arc;
-use tch::{Device, Kind};
+use tch::Device;
 
 /// Bytes of the process beside tensors and data, measured: the code of libtorch and ltune that runs, the plans and
 /// buffers of oneDNN's products, a tokenizer.
@@ -51,13 +51,11 @@ impl Session {
         let dataset = self.dataset(&tune.data, &tune.model, out)?;
         let material = Material::new(&dataset, &tune.data.specification, PartName::Train);
         let device = resolve(&tune.model)?;
-        let dtype = if is_bf16(&tune.model, device) { Kind::BFloat16 } else { Kind::Float };
         let circumstances = Circumstances {
+            storage: load::storage_on(device, &tune.model),
             process: PROCESS + dataset.parts.iter().map(|part| part.bytes()).sum::<u64>(),
             file: load::weights_path(&tune.model, out)?.map_or(0, |path| bytes_of(&path)),
             snapshots: snapshot_budget(&tune.settings),
-            quantization: tune.model.quantization,
-            ..Circumstances::default().in_kind(dtype, device)
         };
         let room = self.room(tune, device, circumstances.process);
         let planned = |checkpointing| {
@@ -122,7 +120,7 @@ impl Session {
     /// What is free, and what this run already holds of what it will take.
     fn room(&self, tune: &TuneDefinition, device: Device, process: u64) -> Option<u64> {
         let free = memory::free_on(device)?;
-        let base = self.loaded(&tune.model).map_or(0, |base| base.bytes());
+        let base = self.loaded(&tune.model).map_or(0, |base| base.bytes_there());
         let own = self.runs.get(&tune.name).map_or(0, |run| run.trainer.bytes());
         if device != Device::Cpu {
             return Some(free + base + own + process); // the process itself is not there
@@ -159,14 +157,6 @@ fn resolve(model: &ModelDefinition) -> Result<Device, Diagnostic> {
     device::resolve(&model.device).map_err(|error| Diagnostic::error(codes::DEVICE, sentence(&error)))
 }
 
-fn is_bf16(model: &ModelDefinition, device: Device) -> bool {
-    match model.dtype {
-        Precision::F32 => false,
-        Precision::Bf16 => true,
-        Precision::Auto => device.is_cuda(),
-    }
-}
-
 /// Bytes of a file, or of the weights in a folder.
 fn bytes_of(path: &Path) -> u64 {
     let length = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
@@ -180,7 +170,7 @@ fn bytes_of(path: &Path) -> u64 {
 pub fn base_hash(model: &ModelDefinition, out: &mut Out) -> Result<String, Diagnostic> {
     let failed = |error: &dyn std::error::Error| Diagnostic::error(codes::MODEL_FILE, sentence(error));
     let config = config(model, out)?;
-    let kind = if is_bf16(model, resolve(model)?) { tch::Kind::BFloat16 } else { tch::Kind::Float };
+    let kind = load::storage_on(resolve(model)?, model).dtype;
     let origin = match (&model.origin, load::weights_path(model, out)?) {
         (ModelOrigin::Random { seed }, _) => crate::model::base::Origin::Random { seed: *seed },
         (_, Some(path)) => crate::model::load::origin(&path).map_err(|error| failed(&error))?,

@@ -10,7 +10,8 @@ use crate::files::gguf::Gguf;
 use crate::files::samples;
 use crate::files::{FilesError, cache};
 use crate::language::codes;
-use crate::model::base::{Base, Quantization, bytes_held, kind_name};
+use crate::model::base::{Base, Quantization, Storage, kind_name};
+use crate::model::config::Config;
 use crate::model::load::load as load_weights;
 use crate::session::definitions::{
     DataDefinition, DataOrigin, ModelDefinition, ModelOrigin, Precision, TokenizerOrigin,
@@ -202,17 +203,19 @@ fn kinds_text(dtype: tch::Kind, quantization: Quantization) -> String {
 /// What the weights of a model take, and in what: `98.13 MB in nf4 and f32`.
 pub fn weights_text(model: &ModelDefinition) -> Option<String> {
     let (config, device) = (model.config.as_ref()?, device::resolve(&model.device).ok()?);
-    let (dtype, quantization) = (dtype_on(model, device), model.quantization);
-    let bytes = Bytes(bytes_held(config, dtype, quantization));
-    Some(format!("{bytes} in {} on {}", kinds_text(dtype, quantization), device::name(device)))
+    let storage = storage_on(device, model);
+    let kinds = kinds_text(storage.dtype, storage.quantization);
+    Some(format!("{} in {kinds} on {}", Bytes(storage.bytes(config)), device::name(device)))
 }
 
-fn dtype_on(model: &ModelDefinition, device: tch::Device) -> tch::Kind {
-    match model.dtype {
+/// How the weights of a model are held on this device.
+pub fn storage_on(device: tch::Device, model: &ModelDefinition) -> Storage {
+    let dtype = match model.dtype {
         Precision::Bf16 => tch::Kind::BFloat16,
         Precision::Auto if device.is_cuda() => tch::Kind::BFloat16,
         _ => tch::Kind::Float,
-    }
+    };
+    Storage { dtype, quantization: model.quantization, device }
 }
 
 fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic> {
@@ -222,10 +225,10 @@ fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic>
     let device = device::resolve(&model.device).map_err(|error| {
         Diagnostic::error(codes::DEVICE, sentence(&error)).note("`ltune doctor` lists what is there")
     })?;
-    let (dtype, quantization) = (dtype_on(model, device), model.quantization);
+    let storage = storage_on(device, model);
     let path = weights_path(model, out)?;
     if let Some(config) = &model.config {
-        must_fit(model, bytes_held(config, dtype, quantization), dtype, device)?;
+        must_fit(model, config, storage)?;
     }
     let task = format!("model {}", model.name);
     let cancel = out.cancel.clone();
@@ -242,23 +245,17 @@ fn load_base(model: &ModelDefinition, out: &mut Out) -> Result<Base, Diagnostic>
     match (&model.origin, &path) {
         (ModelOrigin::Random { seed }, _) => {
             let config = model.config.clone().expect("the check gives random weights a configuration");
-            Base::random_held(config, *seed, dtype, quantization, device).map_err(|error| failed(&error))
+            Base::random_in(config, *seed, storage).map_err(|error| failed(&error))
         }
-        (_, Some(path)) => {
-            load_weights(path, dtype, quantization, device, &mut observe).map_err(|error| failed(&error))
-        }
+        (_, Some(path)) => load_weights(path, storage, &mut observe).map_err(|error| failed(&error)),
         (_, None) => unreachable!("only random weights have no file"),
     }
 }
 
 /// Weights that do not fit the free memory of their device are refused before they take it.
-fn must_fit(
-    model: &ModelDefinition,
-    needed: u64,
-    dtype: tch::Kind,
-    device: tch::Device,
-) -> Result<(), Diagnostic> {
-    let needed = Bytes(needed);
+fn must_fit(model: &ModelDefinition, config: &Config, storage: Storage) -> Result<(), Diagnostic> {
+    let Storage { dtype, quantization, device } = storage;
+    let needed = Bytes(storage.bytes(config));
     let free = if device == tch::Device::Cpu { memory::available() } else { memory::free_on(device) };
     let Some(free) = free.map(Bytes).filter(|free| needed > *free) else {
         return Ok(());
@@ -268,13 +265,11 @@ fn must_fit(
         format!(
             "model `{}` takes {needed} in {}, and {free} of memory is free",
             model.name,
-            kinds_text(dtype, model.quantization)
+            kinds_text(dtype, quantization)
         ),
     );
     Err(match dtype {
-        _ if model.quantization == Quantization::Nf4 => {
-            diagnostic.note("take a smaller model, or free memory")
-        }
+        _ if quantization == Quantization::Nf4 => diagnostic.note("take a smaller model, or free memory"),
         tch::Kind::BFloat16 => {
             diagnostic.note("write `quantization = nf4` to train adapters over weights of 4 bits")
         }

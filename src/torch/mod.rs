@@ -37,6 +37,8 @@ pub enum TorchError {
     Kernels(String),
     #[error("a tensor of shape {shape:?} in {kind} takes {needed} bytes, and {given} were given")]
     Bytes { shape: Vec<i64>, kind: String, needed: usize, given: usize },
+    #[error("a file for tensors: {0}")]
+    File(#[from] std::io::Error),
 }
 
 impl From<tch::TchError> for TorchError {

@@ -7,6 +7,7 @@ use crate::train::plan::{Circumstances, Plan, lora_settings};
 use crate::train::probe::{Probed, Subject, renamed};
 use crate::train::recipe::Recipe;
 use crate::train::rehearsal::MicroBatch;
+use tch::Kind;
 
 /// Seconds that a run takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,8 +103,8 @@ pub fn subject(
     let micro_batch = typical.cut_to((operations / operations_per_token(config, typical)).max(64.0));
     Subject {
         config: Config { num_hidden_layers: 1, ..config.clone() },
-        bf16: circumstances.width == 2,
-        quantization: circumstances.quantization,
+        bf16: circumstances.storage.dtype == Kind::BFloat16,
+        quantization: circumstances.storage.quantization,
         device: device.to_string(),
         block: block.into_iter().map(|(name, shape)| (renamed(name, 0), shape.clone())).collect(),
         ends: ends.into_iter().map(|(name, _)| name.clone()).collect(),
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn a_run_takes_the_sum_of_its_parts() {
         let (config, material) = (preset("smollm2-135m").unwrap(), whole());
-        let circumstances = Circumstances { width: 4, ..Circumstances::default() };
+        let circumstances = Circumstances::default();
         let plan = plan(&config, circumstances, &material, &recipe()).unwrap();
         let typical = Typical::of(&material, &recipe()).unwrap();
         let subject = subject(&config, &circumstances, "cpu", &typical, &plan, &recipe());

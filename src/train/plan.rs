@@ -2,7 +2,7 @@
 
 use crate::data::batch::{Footprint, Schedule, Size};
 use crate::data::dataset::Part;
-use crate::model::base::{Quantization, compute_kind};
+use crate::model::base::Storage;
 use crate::model::config::{Config, LINEAR_MODULES, layer_of, module_name};
 use crate::model::lora::{self, LoraSettings};
 use crate::model::loss::CHUNK;
@@ -15,32 +15,17 @@ use crate::train::selection::trained;
 use crate::train::shade::{Peak, Purpose};
 use crate::train::start;
 use std::collections::BTreeMap;
-use tch::{Device, Kind};
 
 /// What a plan depends on beside model, rows and recipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
-    /// Bytes of a number of the weights.
-    pub width: u64,
-    /// Bytes of a number of activations and products.
-    pub compute: u64,
-    pub quantization: Quantization,
+    pub storage: Storage,
     /// Bytes of the process beside its tensors.
     pub process: u64,
     /// Bytes of the file that the weights are read from.
     pub file: u64,
     /// The most bytes that snapshots for going back may take.
     pub snapshots: u64,
-}
-
-impl Circumstances {
-    /// The same for weights of this kind on that device.
-    #[must_use]
-    pub fn in_kind(self, dtype: Kind, device: Device) -> Circumstances {
-        let bytes_of_a = |kind: Kind| kind.elt_size_in_bytes() as u64;
-        let compute = bytes_of_a(compute_kind(dtype, device));
-        Circumstances { width: bytes_of_a(dtype), compute, ..self }
-    }
 }
 
 /// A run before it runs.
@@ -173,7 +158,7 @@ pub fn plan(
     let peak = peak(config, circumstances, recipe, &order)?;
     let lowest_trained = work.lowest_trained() as u64;
     let flops_per_epoch = work.flops();
-    let memory = memory(&peak, circumstances, snapshots * snapshot_bytes);
+    let memory = memory(config, &peak, circumstances, snapshots * snapshot_bytes);
     Ok(Plan {
         parameters: config.parameter_count(),
         trainable: count(&trained),
@@ -260,7 +245,7 @@ fn numel(shape: &[i64]) -> u64 {
 /// The micro-batch of the first epoch that takes most memory.
 fn heaviest(order: &Schedule, config: &Config, width: u64) -> MicroBatch {
     let (d, f) = (config.hidden_size as u64, config.intermediate_size as u64);
-    let a_token = config.num_hidden_layers as u64 * (6 * d + 4 * f) * width;
+    let a_token = config.num_hidden_layers as u64 * (4 * d + 3 * f) * width;
     let a_target = 2 * config.vocab_size as u64 * FP32;
     let weight = |size: &Size| {
         (size.rows * size.length) as u64 * a_token + (size.supervised as u64).min(CHUNK as u64) * a_target
@@ -284,18 +269,16 @@ fn heaviest(order: &Schedule, config: &Config, width: u64) -> MicroBatch {
 /// What the tensors of a step with the heaviest micro-batches take.
 pub(super) fn peak(
     config: &Config,
-    Circumstances { width, compute, quantization, .. }: Circumstances,
+    Circumstances { storage, .. }: Circumstances,
     recipe: &Recipe,
     order: &Schedule,
 ) -> Result<Peak, TrainError> {
     let (own, trained) = (own_shapes(config, recipe)?, trained_shapes(config, recipe)?);
     let (is_trained, micro_batch) =
-        (|name: &str| trained.contains_key(name), heaviest(order, config, compute));
+        (|name: &str| trained.contains_key(name), heaviest(order, config, storage.compute_width()));
     Ok(rehearse(&Play {
         config,
-        width,
-        compute,
-        quantization,
+        storage,
         own: &own,
         trained: &is_trained,
         lora: lora_settings(recipe),
@@ -309,9 +292,9 @@ pub(super) fn peak(
 const SNAPSHOTS: &str = "snapshots";
 
 /// Bytes at the moment that takes most: of a step, or of loading, when the file lies beside the weights read from it.
-fn memory(peak: &Peak, circumstances: Circumstances, snapshots: u64) -> Vec<Component> {
+fn memory(config: &Config, peak: &Peak, circumstances: Circumstances, snapshots: u64) -> Vec<Component> {
     let component = |name, bytes| Component { name, bytes };
-    let weights = peak.parts[Purpose::Weights as usize];
+    let weights = circumstances.storage.bytes(config);
     let process = component("process", circumstances.process);
     if weights + circumstances.file > peak.bytes() + snapshots {
         return vec![component("weights", weights), component("their file", circumstances.file), process];
@@ -404,19 +387,10 @@ mod tests {
     use crate::train::fixtures::{material, part, trainer};
     use crate::train::recipe::{Batch, Checkpointing, Decay, Length, Optimizer, Selection};
 
-    const WIDE: Circumstances = Circumstances {
-        width: 4,
-        compute: 4,
-        quantization: Quantization::Off,
-        process: 0,
-        file: 0,
-        snapshots: 0,
-    };
-
     fn smollm2(recipe: &Recipe) -> Plan {
         let config = preset("smollm2-135m").unwrap();
         let material = Material { part: part(&[256; 20]), packing: Packing::Off, shuffle: false };
-        plan(&config, WIDE, &material, recipe).unwrap()
+        plan(&config, Circumstances::default(), &material, recipe).unwrap()
     }
 
     fn lora(rank: i64) -> Recipe {
@@ -442,7 +416,7 @@ mod tests {
             let trained = run.trainables().tensors.iter().filter(|(_, tensor)| tensor.requires_grad());
             let trained: BTreeMap<String, Vec<i64>> =
                 trained.map(|(name, tensor)| (name.clone(), tensor.size())).collect();
-            let plan = plan(&run.base().config, WIDE, &material(), &recipe).unwrap();
+            let plan = plan(&run.base().config, Circumstances::default(), &material(), &recipe).unwrap();
             assert_eq!(plan.trained, trained);
             assert_eq!(plan.trainable, run.trainables().trained_count());
             assert_eq!((plan.steps, plan.steps_per_epoch), (run.planned_steps(), run.steps_per_epoch()));
@@ -453,7 +427,7 @@ mod tests {
     fn steps_warmup_and_padding_are_counted() {
         let plan = plan(
             &preset("tiny").unwrap(),
-            WIDE,
+            Circumstances::default(),
             &material(),
             &Recipe {
                 length: Length::Epochs(20.0),
@@ -508,7 +482,7 @@ mod tests {
     fn snapshots_stay_within_their_budget_and_are_no_more_than_steps() {
         let planned = |snapshots| {
             let material = Material { part: part(&[256; 20]), packing: Packing::Off, shuffle: false };
-            let circumstances = Circumstances { snapshots, ..WIDE };
+            let circumstances = Circumstances { snapshots, ..Circumstances::default() };
             plan(&preset("smollm2-135m").unwrap(), circumstances, &material, &lora(8)).unwrap()
         };
         let one = 3 * 4 * 2_442_240;
@@ -522,7 +496,7 @@ mod tests {
     #[test]
     fn a_small_run_takes_most_while_its_weights_are_read() {
         let material = Material { part: part(&[4; 2]), packing: Packing::Off, shuffle: false };
-        let circumstances = Circumstances { file: 1 << 30, process: 7, ..WIDE };
+        let circumstances = Circumstances { file: 1 << 30, process: 7, ..Circumstances::default() };
         let plan = plan(&preset("smollm2-135m").unwrap(), circumstances, &material, &lora(8)).unwrap();
         let names: Vec<&str> = plan.memory.iter().map(|part| part.name).collect();
         assert_eq!(names, ["weights", "their file", "process"]);

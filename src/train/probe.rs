@@ -2,7 +2,7 @@
 //! two with the code that trains. What was measured is kept, with what it was measured under.
 
 use crate::files::{atomic, hash};
-use crate::model::base::{Base, Origin, Quantization, held};
+use crate::model::base::{Base, Origin, Quantization, Storage};
 use crate::model::config::{Config, layer_of};
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
 use crate::model::lora::LoraSettings;
@@ -227,8 +227,9 @@ impl Stand {
         let config = Config { num_hidden_layers: blocks, vocab_size: ids, ..subject.config.clone() };
         let kind = if subject.bf16 { Kind::BFloat16 } else { Kind::Float };
         let device = device::resolve(&subject.device)?;
+        let storage = Storage { dtype: kind, quantization: subject.quantization, device };
         let tensors = config.parameter_shapes().into_iter().map(|(name, shape)| {
-            let weight = held(&name, &filled(&shape, kind, device)?, kind, subject.quantization, device)?;
+            let weight = storage.hold(&name, &filled(&shape, kind, device)?)?;
             Ok((name, weight))
         });
         let weights = tensors.collect::<Result<BTreeMap<_, _>, TrainError>>()?;

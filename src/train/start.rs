@@ -19,7 +19,7 @@ pub fn trainables(base: &Base, recipe: Recipe) -> Result<(Trainables, Recipe), T
     // An adapter that is frozen from the start still stands over its layer.
     trainables.tensors.extend(adapters.tensors);
     trainables.lora = adapters.lora;
-    mark(&mut trainables, &names);
+    settle(base, &mut trainables, &names);
     Ok((trainables, recipe))
 }
 
@@ -63,7 +63,7 @@ pub fn amended(
     for (name, tensor) in &now.tensors {
         amended.tensors.insert(name.clone(), tensor.shallow_clone());
     }
-    mark(&mut amended, &names);
+    settle(base, &mut amended, &names);
     Ok((amended, recipe))
 }
 
@@ -79,7 +79,7 @@ pub fn resumed(
     };
     let mut trainables = Trainables { tensors, lora };
     let names = selected(base, recipe, &trainables)?;
-    mark(&mut trainables, &names);
+    settle(base, &mut trainables, &names);
     Ok(trainables)
 }
 
@@ -93,9 +93,10 @@ fn selected(base: &Base, recipe: &Recipe, held: &Trainables) -> Result<BTreeSet<
     }
 }
 
-/// Only tensors of these names take gradients.
-fn mark(trainables: &mut Trainables, names: &BTreeSet<String>) {
+/// Only tensors of these names take gradients, and what the base has under the run's own tensors makes room for them.
+fn settle(base: &Base, trainables: &mut Trainables, names: &BTreeSet<String>) {
     for (name, tensor) in &mut trainables.tensors {
         *tensor = tensor.shallow_clone().set_requires_grad(names.contains(name));
     }
+    base.lay_aside(&trainables.tensors);
 }

@@ -274,7 +274,7 @@ fn supervised(batches: &[MicroBatch]) -> usize {
 mod tests {
     use super::*;
     use crate::data::dataset::Part;
-    use crate::model::base::Quantization;
+    use crate::model::base::{Quantization, Storage};
     use crate::model::config::Config;
     use crate::model::llama::Inputs;
     use crate::model::loss::{Detail, measure_micro};
@@ -370,7 +370,9 @@ mod tests {
     /// A run of adapters over weights of 4 bits.
     fn over_nf4(recipe: Recipe) -> Trainer {
         let config = base().config.clone();
-        let base = Base::random_held(config, 1, Kind::Float, Quantization::Nf4, Device::Cpu).unwrap();
+        let storage =
+            Storage { quantization: Quantization::Nf4, ..Storage::floats(Kind::Float, Device::Cpu) };
+        let base = Base::random_in(config, 1, storage).unwrap();
         Trainer::new(Arc::new(base), material(), recipe).unwrap()
     }
 
