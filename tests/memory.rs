@@ -176,7 +176,7 @@ fn a_step_that_runs_out_of_memory_is_undone_and_the_session_goes_on() {
         "{run}step a 2\nset a {{ batch = 64 x 1 }}\nstep a 1\nset a {{ batch = 2 x 32 }}\nstep a 1\nshow a"
     );
     let other = Folder::new();
-    let child = with_addresses(&other, usual + (120 << 20), &script);
+    let child = with_addresses(&other, usual + (70 << 20), &script);
     let done = Ran::from(child.wait_with_output().expect("ltune ends"));
     for wanted in [
         "L0443",

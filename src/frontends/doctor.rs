@@ -15,8 +15,9 @@ pub fn report(out: &mut Out) {
         Ok(found) => {
             row("threads", found.threads.to_string());
             row("processor", found.capability.clone());
-            row("f32 products", format!("{:?}, relative error {:.1e}", found.math, found.error));
-            row("bf16 products", bf16_products().to_string());
+            let by = if kernels::tiles_multiply(tch::Kind::Float) { "by tiles (AVX-512), else " } else { "" };
+            row("f32 products", format!("{by}{:?}, relative error {:.1e}", found.math, found.error));
+            row("bf16 products", bf16_products());
         }
         Err(error) => row("processor", crate::session::sentence(&error)),
     }

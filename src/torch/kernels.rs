@@ -144,12 +144,20 @@ pub fn losses(logits: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
     (losses, unsafe { Tensor::from_ptr(are_likeliest) })
 }
 
-/// Whether the processor has tile products of such numbers: of bf16 with AMX, of fp32 with AVX-512. Those of bf16 are what layers
-/// and the loss multiply by, from 32 rows on; attention takes both.
+/// Whether the processor has tile products of such numbers, which attention takes: of bf16 with AMX or an AMD's AVX-512, of fp32
+/// with any AVX-512.
 pub fn has_tiles(kind: Kind) -> bool {
     let is_bf16 = kind == Kind::BFloat16;
     // SAFETY: it reads what the processor has.
     (is_bf16 || kind == Kind::Float) && unsafe { shim::ltune_has_tiles(i32::from(is_bf16)) != 0 }
+}
+
+/// Whether layers and the loss multiply such numbers by them, from 32 rows on, and small factors from two: bf16, and on an AMD
+/// fp32. A sum of products is then one product, whose factors are there together.
+pub fn tiles_multiply(kind: Kind) -> bool {
+    let is_bf16 = kind == Kind::BFloat16;
+    // SAFETY: as above.
+    (is_bf16 || kind == Kind::Float) && unsafe { shim::ltune_tiles_multiply(i32::from(is_bf16)) != 0 }
 }
 
 /// Whether the processor attends to such numbers, in heads of this width, by a kernel of our own.

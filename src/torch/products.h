@@ -1,4 +1,4 @@
-// Sums of products of matrices: of bf16 by tile products (tiles.h) where the processor multiplies it, by libtorch's products elsewhere.
+// Sums of products of matrices: by tile products (tiles.h) where those are the fastest, by libtorch's products elsewhere.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <vector>
@@ -24,9 +24,10 @@ class Sum {
 
  private:
   friend void product_into(at::Tensor& out, const at::Tensor& left, const at::Tensor& right, Lies lies);
-  void fill(at::Tensor& out);
+  void fill();
   std::vector<Term> terms_;  // those that wait for the tiles
-  at::Tensor out_;
+  at::Tensor made_;          // where tiles put the sum
+  at::Tensor out_;           // the sum so far, or what it starts with
   bool is_own_ = false;
 };
 

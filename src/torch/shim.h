@@ -44,7 +44,9 @@ char* ltune_swiglu(Handle gate, Handle up, Handle* out);
 char* ltune_linears(Handle x, Handle residual, const Handle* layers, size_t count, double scale, Handle* outs);
 // Whether the processor has tile products (tiles.h) of bf16, or of fp32.
 int ltune_has_tiles(int bf16);
-// Products of matrices where no graph is made, of bf16 by tiles if there are: left · right into `out`, right
+// Whether it multiplies by them, as the fastest.
+int ltune_tiles_multiply(int bf16);
+// Products of matrices where no graph is made, by tiles where those are the fastest: left · right into `out`, right
 // turned if `turned`; and leftᵀ · right.
 char* ltune_product(Handle left, Handle right, int turned, Handle out);
 char* ltune_product_over_rows(Handle left, Handle right, Handle* out);

@@ -115,6 +115,7 @@ unsafe extern "C" {
         out: Handle,
     ) -> *mut c_char;
     pub(super) fn ltune_has_tiles(bf16: c_int) -> c_int;
+    pub(super) fn ltune_tiles_multiply(bf16: c_int) -> c_int;
     pub(super) fn ltune_attend(
         q: Handle,
         k: Handle,

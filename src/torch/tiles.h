@@ -28,6 +28,13 @@ inline bool are_there_for_floats() {
   return are;
 }
 
+// Whether those are the fastest: 117 of 118 GFLOP/s a core of an AMD (Zen 4), where oneDNN's own products reach 100 and MKL's less.
+// On an Intel they are as fast as MKL's.
+inline bool multiply_floats() {
+  static const bool are = are_there_for_floats() && __builtin_cpu_is("amd");
+  return are;
+}
+
 struct alignas(64) Line {
   uint16_t numbers[32];
 };

@@ -597,14 +597,13 @@ impl LinearsBack {
     /// Of the input, the residual and the layers' tensors, as `linears` takes them.
     fn gradients(self, gradients: &Gradients) -> Gradients {
         let (mut of_x, mut lows, mut made, mut weights) = (None, vec![], vec![], vec![]);
-        // Tiles take all products of a sum at once.
-        let at_once = self.width == 2 && kernels::has_tiles(Kind::BFloat16);
+        let at_once = kernels::tiles_multiply(if self.width == 2 { Kind::BFloat16 } else { Kind::Float });
         let _x = self.makes_x.then(|| self.make(self.rows, self.columns));
         for part in &self.parts {
             if self.for_x {
                 weights.extend((part.held != self.width).then(|| self.make(part.out, self.columns)));
+                of_x.get_or_insert_with(|| self.make(self.rows, self.columns));
                 if !at_once {
-                    of_x.get_or_insert_with(|| self.make(self.rows, self.columns));
                     weights.clear();
                 }
             }
@@ -612,9 +611,6 @@ impl LinearsBack {
             lows.extend(part.adapter.map(|adapter| self.make(self.rows, adapter.rank)));
         }
         let of_a = self.of_all_a(&lows);
-        if self.for_x && at_once {
-            of_x = Some(self.make(self.rows, self.columns));
-        }
         drop(weights);
         let residual = self.has_residual.then(|| gradients[0].clone());
         let layers = self.parts.iter().zip(made).flat_map(|(part, [weight, bias, b])| {
@@ -631,10 +627,18 @@ impl LinearsBack {
     fn of_layer(&self, part: &LayerPart) -> [Option<Shade>; 3] {
         let b = part.adapter.filter(|adapter| adapter.b);
         [
-            part.weight.then(|| self.make(part.out, self.columns)),
+            part.weight.then(|| self.over_rows(part.out, self.columns)),
             part.bias.unwrap_or(false).then(|| self.make(1, part.out)),
-            b.map(|adapter| self.make(part.out, adapter.rank)),
+            b.map(|adapter| self.over_rows(part.out, adapter.rank)),
         ]
+    }
+
+    /// A sum over rows, for which tiles turn the narrower factor. Counted where libtorch multiplies too, so that a plan reads
+    /// the same there.
+    fn over_rows(&self, left: u64, right: u64) -> Shade {
+        let out = self.make(left, right);
+        let _turned = self.make(left.min(right), self.rows.next_multiple_of(32) + 32);
+        out
     }
 
     /// Of all A, one below the other, from the gradients of their products.
@@ -645,7 +649,7 @@ impl LinearsBack {
             drop(self.make(rank, self.columns)); // the A themselves
         }
         let adapters = self.parts.iter().filter_map(|part| part.adapter);
-        adapters.into_iter().any(|adapter| adapter.a).then(|| self.make(rank, self.columns))
+        adapters.into_iter().any(|adapter| adapter.a).then(|| self.over_rows(rank, self.columns))
     }
 }
 

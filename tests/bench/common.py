@@ -61,6 +61,11 @@ def run_ltune(script, folder, *arguments):
     return events[:-1], events[-1]["peak"], seconds
 
 
+def fetch_samples(*names):
+    """So that no run fetches what it measures."""
+    subprocess.run([str(ltune_binary()), "samples", *names], check=True, stdout=subprocess.DEVNULL)
+
+
 def run_python(python, code, *arguments, tuned=False):
     """The JSON lines that a Python program prints, and its seconds from start to end."""
     environment = dict(os.environ) | (TUNED if tuned else {})

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import machine, print_lines, print_table, run_ltune, run_python, save_weights, steps_of
+from common import fetch_samples, machine, print_lines, print_table, run_ltune, run_python, save_weights, steps_of
 
 SCRIPT = """
 model base {{ from = "smollm2-135m"; dtype = f32; device = cpu }}
@@ -78,6 +78,7 @@ def main():
     options = parser.parse_args()
     settings = {"rows": options.rows, "max_len": options.max_len, "packed": options.batch // 2}
     cache = Path(os.environ.get("LTUNE_CACHE") or Path.home() / ".cache/ltune")
+    fetch_samples("smollm2-135m", "verses")
     with tempfile.TemporaryDirectory() as folder:
         weights = save_weights(folder)  # both files are in the system's memory now
         events, _, first = run_ltune(SCRIPT.format(verb="step a 1", **settings), folder)
