@@ -568,6 +568,37 @@ mod tests {
         assert_eq!(all[0], all[1]);
     }
 
+    /// A view hides the node before it, so what goes into a layer is kept; else that node makes it again.
+    #[test]
+    fn what_is_made_again_gives_the_gradients_of_what_is_kept() {
+        let shapes: &[&[i64]] = &[&[40, 24], &[24], &[36, 24], &[24, 36], &[4, 24], &[36, 4], &[40, 24]];
+        let inputs: Vec<Tensor> = shapes.iter().zip(50..).map(|(shape, seed)| normal(shape, seed)).collect();
+        for kind in KINDS {
+            let run = |pass: fn(Tensor) -> Tensor| -> Vec<Tensor> {
+                let leaf = |x: &Tensor| x.to_kind(kind).copy().set_requires_grad(true);
+                let leaves: Vec<Tensor> = inputs.iter().map(leaf).collect();
+                let [x, norm, up, down, a, b, residual] = &leaves[..] else { panic!("there are seven") };
+                let layer = |weight: &Tensor, adapter: Option<(&Tensor, &Tensor)>| Linear {
+                    weight: Weight::Plain(weight.shallow_clone()),
+                    bias: None,
+                    adapter: adapter.map(|(a, b)| (a.shallow_clone(), b.shallow_clone())),
+                };
+                let pair = [layer(up, Some((a, b))), layer(up, None)];
+                let through = |normed: Tensor| {
+                    let outs = linears(&pass(normed), None, &pair, 0.5);
+                    let gated = pass(swiglu(&outs[0], &outs[1]));
+                    linears(&gated, Some(x), &[layer(down, None)], 0.5).swap_remove(0)
+                };
+                let out = through(rms_norm(x, norm, 1e-5));
+                let (sum, normed) = add_rms_norm(&out, residual, norm, 1e-5);
+                let out = through(normed) + sum;
+                (&out * &out).sum(Kind::Float).backward();
+                leaves.iter().map(Tensor::grad).chain([out.detach()]).collect()
+            };
+            assert_eq!(run(|x| x), run(|x| x.view_as(&x)), "{kind:?}");
+        }
+    }
+
     /// The same bits as products with the dequantised weight, forwards and backwards; the graph holds no float of it.
     #[test]
     fn layers_of_4_bits_are_those_of_their_dequantised_weights() {
