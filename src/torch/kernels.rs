@@ -4,6 +4,7 @@
 
 use crate::torch::nf4::Nf4;
 use crate::torch::{TorchError, shim};
+use std::ffi::c_int;
 use tch::{Kind, Tensor};
 
 /// A frozen weight in 4 bits, or any in floats.
@@ -147,17 +148,19 @@ pub fn losses(logits: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
 /// Whether the processor has tile products of such numbers, which attention takes: of bf16 with AMX or an AMD's AVX-512, of fp32
 /// with any AVX-512.
 pub fn has_tiles(kind: Kind) -> bool {
-    let is_bf16 = kind == Kind::BFloat16;
-    // SAFETY: it reads what the processor has.
-    (is_bf16 || kind == Kind::Float) && unsafe { shim::ltune_has_tiles(i32::from(is_bf16)) != 0 }
+    asked_of_tiles(kind, shim::ltune_has_tiles)
 }
 
 /// Whether layers and the loss multiply such numbers by them, from 32 rows on, and small factors from two: bf16, and on an AMD
 /// fp32. A sum of products is then one product, whose factors are there together.
 pub fn tiles_multiply(kind: Kind) -> bool {
+    asked_of_tiles(kind, shim::ltune_tiles_multiply)
+}
+
+fn asked_of_tiles(kind: Kind, question: unsafe extern "C" fn(c_int) -> c_int) -> bool {
     let is_bf16 = kind == Kind::BFloat16;
-    // SAFETY: as above.
-    (is_bf16 || kind == Kind::Float) && unsafe { shim::ltune_tiles_multiply(i32::from(is_bf16)) != 0 }
+    // SAFETY: both questions read what the processor has.
+    (is_bf16 || kind == Kind::Float) && unsafe { question(i32::from(is_bf16)) != 0 }
 }
 
 /// Whether the processor attends to such numbers, in heads of this width, by a kernel of our own.

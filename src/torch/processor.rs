@@ -2,6 +2,7 @@
 
 use crate::torch::{TorchError, random, shim};
 use serde::Serialize;
+use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
 /// How float32 products are computed. Recorded in a run: it changes the last bits.
@@ -64,12 +65,16 @@ pub fn multiplies_bf16() -> bool {
 /// What it multiplies bf16 with, if that is faster than fp32: AMX, or on an AMD AVX-512. Intel's AVX-512 alone takes twice
 /// the time of fp32 (measured), and without either libtorch imitates it.
 pub fn multiplier_of_bf16() -> Option<&'static str> {
-    let flags = said_of_it("flags");
-    let has = |wanted: &str| flags.split(' ').any(|flag| flag == wanted);
-    if has("amx_bf16") {
-        return Some("AMX");
-    }
-    (has("avx512_bf16") && vendor() == "AuthenticAMD").then_some("AVX-512")
+    // A plan asks for every weight; the system's answer is a file, long where there are many cores.
+    static FOUND: OnceLock<Option<&str>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let flags = said_of_it("flags");
+        let has = |wanted: &str| flags.split(' ').any(|flag| flag == wanted);
+        if has("amx_bf16") {
+            return Some("AMX");
+        }
+        (has("avx512_bf16") && vendor() == "AuthenticAMD").then_some("AVX-512")
+    })
 }
 
 /// Who made it: `GenuineIntel`, `AuthenticAMD`; empty where the system does not say.
