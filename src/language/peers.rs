@@ -13,6 +13,7 @@ pub const CLIP: &[&str] = &["max_grad_norm", "clip_grad_norm", "max_norm"];
 pub const PACKING: &[&str] = &["sample_packing", "packed"];
 pub const CHECKPOINTING: &[&str] =
     &["gradient_checkpointing", "checkpoint_activations", "grad_checkpoint", "activation_checkpointing"];
+pub const CUDA_GRAPH: &[&str] = &["use_cuda_graph", "enable_cuda_graph", "cuda_graphs"];
 pub const OPTIMIZER: &[&str] = &["optim"];
 
 pub const RANK: &[&str] = &["lora_r", "lora_rank", "r"];

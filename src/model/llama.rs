@@ -64,12 +64,9 @@ impl Inputs {
         Ok(Inputs { input_ids: device::put(&input_ids, base.device)?, documents, attended, starts })
     }
 
-    /// What attention goes by.
-    fn attention(&self) -> Attention<'_> {
-        if self.documents.is_empty() {
-            return Attention::Rows;
-        }
-        Attention::Documents { lengths: &self.documents, starts: self.starts.as_ref() }
+    /// Rows, and positions of a row, padding included.
+    pub fn shape(&self) -> (i64, i64) {
+        (self.input_ids.size()[0], self.length())
     }
 
     /// Positions of one row, padding included.
@@ -106,17 +103,24 @@ pub(super) struct Course<'a> {
 
 impl<'a> Course<'a> {
     pub fn new(base: &Base, inputs: &'a Inputs, dropout: Option<DropoutSeed>) -> Course<'a> {
-        let (config, device) = (&base.config, base.device);
-        let (length, documents) = (inputs.length(), &inputs.documents);
-        let shape = (inputs.input_ids.size()[0], length);
+        let documents = &inputs.documents;
         if documents.is_empty() {
-            let rotation = Rotation::range(config, 0, length, device);
-            return Course { shape, rotation, attention: inputs.attention(), dropout };
+            return Course { dropout, ..Course::over_rows(base, inputs) };
         }
-        let positions = restarting(documents, length);
+        let positions = restarting(documents, inputs.length());
         let longest = documents.iter().flatten().max().map_or(1, |longest| *longest as i64);
-        let rotation = Rotation::positions(config, &positions, documents.len() as i64, longest, device);
-        Course { shape, rotation, attention: inputs.attention(), dropout }
+        let rotation =
+            Rotation::positions(&base.config, &positions, documents.len() as i64, longest, base.device);
+        let attention = Attention::Documents { lengths: documents, starts: inputs.starts.as_ref() };
+        Course { shape: inputs.shape(), rotation, attention, dropout }
+    }
+}
+
+impl Course<'static> {
+    /// Over rows of one document each, without dropout.
+    pub fn over_rows(base: &Base, inputs: &Inputs) -> Course<'static> {
+        let rotation = Rotation::range(&base.config, 0, inputs.length(), base.device);
+        Course { shape: inputs.shape(), rotation, attention: Attention::Rows, dropout: None }
     }
 }
 
@@ -160,7 +164,8 @@ impl Policy<'_> {
         self.through(input_ids, course)
     }
 
-    fn through(&self, input_ids: &Tensor, course: &mut Course) -> Tensor {
+    /// Through the whole model: `[b, t]` → `[b, t, d]`.
+    pub(super) fn through(&self, input_ids: &Tensor, course: &mut Course) -> Tensor {
         let mut x_nd = self.embed(input_ids);
         for layer in 0..self.base.config.num_hidden_layers {
             x_nd = self.block(x_nd, layer, course);
@@ -244,7 +249,7 @@ impl Policy<'_> {
         dropout: Option<DropoutSeed>,
     ) -> [Tensor; COUNT] {
         let names = modules.map(|module| module_name(layer, module));
-        let share = self.lora().map_or(0.0, |settings| settings.dropout);
+        let share = self.dropout();
         let dropout = dropout.filter(|_| share > 0.0);
         let layers = names.each_ref().map(|name| Linear {
             weight: self.linear_weight(&format!("{name}.weight")),
@@ -269,6 +274,11 @@ impl Policy<'_> {
 
     fn lora(&self) -> Option<&LoraSettings> {
         self.trainables?.lora.as_ref()
+    }
+
+    /// The share of an adapter's input that is dropped in training.
+    pub fn dropout(&self) -> f64 {
+        self.lora().map_or(0.0, |settings| settings.dropout)
     }
 
     /// The two tensors of a module's adapter, in the kind that the model computes in.

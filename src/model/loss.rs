@@ -35,6 +35,15 @@ pub struct PendingSum {
 }
 
 impl PendingSum {
+    /// As a number that stays where it is, fp64.
+    pub(super) fn into_tensor(self) -> Tensor {
+        self.pending.unwrap_or_else(|| Tensor::from(self.known))
+    }
+
+    pub(super) fn of_tensor(sum: Tensor) -> PendingSum {
+        PendingSum { known: 0.0, pending: Some(sum) }
+    }
+
     /// Adds the losses of some rows, in order.
     fn add_losses(&mut self, losses_s: &Tensor) -> Result<(), ModelError> {
         if losses_s.device() == Device::Cpu {
@@ -82,11 +91,14 @@ pub fn train_micro(
     seed: DropoutSeed,
     activations: Activations,
 ) -> Result<PendingSum, ModelError> {
+    let Some(targets) = Targets::of(policy, inputs, labels)? else {
+        return Ok(PendingSum::default());
+    };
     match activations {
-        Activations::Kept => from_hidden(policy, &policy.hidden(inputs, Some(seed)), labels, scale),
+        Activations::Kept => from_hidden(policy, &policy.hidden(inputs, Some(seed)), &targets, scale),
         Activations::Recomputed => {
             let blocks = Recomputed::forward(policy, inputs, seed);
-            let sum = from_hidden(policy, &blocks.hidden(), labels, scale)?;
+            let sum = from_hidden(policy, &blocks.hidden(), &targets, scale)?;
             blocks.backward()?;
             Ok(sum)
         }
@@ -94,15 +106,13 @@ pub fn train_micro(
 }
 
 /// The loss, and backward from it to where the graph of the hidden states begins.
-fn from_hidden(
+pub(super) fn from_hidden(
     policy: &Policy,
     hidden_btd: &Tensor,
-    labels: &[i64],
+    targets: &Targets,
     scale: f64,
 ) -> Result<PendingSum, ModelError> {
-    let Some(chosen) = Supervised::choose(policy, hidden_btd, labels)? else {
-        return Ok(PendingSum::default());
-    };
+    let chosen = Supervised::choose(hidden_btd, targets)?;
     let (sum, gradient_sd) = chosen.gradient(policy, scale)?;
     if let Some(gradient_sd) = gradient_sd {
         gradient::backward(&[&chosen.hidden_sd], &[&gradient_sd])?;
@@ -138,31 +148,28 @@ fn measured(
     dropout: Option<DropoutSeed>,
 ) -> Result<LossSum, ModelError> {
     let _no_grad = tch::no_grad_guard();
-    let hidden_btd = policy.hidden(inputs, dropout);
-    match Supervised::choose(policy, &hidden_btd, labels)? {
-        Some(chosen) => chosen.measure(policy, detail),
+    match Targets::of(policy, inputs, labels)? {
+        Some(targets) => {
+            Supervised::choose(&policy.hidden(inputs, dropout), &targets)?.measure(policy, detail)
+        }
         None => Ok(LossSum::default()),
     }
 }
 
-/// The positions that have a target.
-struct Supervised {
-    /// `[s, d]`, in the graph.
-    hidden_sd: Tensor,
-    /// `[s]`
-    targets_s: Tensor,
+/// Where a micro-batch has targets, and which, on the device of the model: both `[s]`.
+#[derive(Debug)]
+pub(super) struct Targets {
+    pub positions_s: Tensor,
+    pub targets_s: Tensor,
 }
 
-impl Supervised {
-    fn choose(
-        policy: &Policy,
-        hidden_btd: &Tensor,
-        labels: &[i64],
-    ) -> Result<Option<Supervised>, ModelError> {
+impl Targets {
+    /// None where nothing is supervised.
+    pub fn of(policy: &Policy, inputs: &Inputs, labels: &[i64]) -> Result<Option<Targets>, ModelError> {
         let vocabulary = policy.base.config.vocab_size;
         let chosen = labels.iter().enumerate().filter(|(_, label)| **label != NO_TARGET);
         // Rows may be longer on the device than their labels are.
-        let (rows, long) = (hidden_btd.size()[0], hidden_btd.size()[1]);
+        let (rows, long) = inputs.shape();
         let length = labels.len() as i64 / rows.max(1);
         let place = |index: i64| index / length * long + index % length;
         let (positions, targets): (Vec<i64>, Vec<i64>) =
@@ -174,9 +181,22 @@ impl Supervised {
             return Ok(None);
         }
         let on_device = |values: &[i64]| device::put(&Tensor::f_from_slice(values)?, policy.base.device);
-        let hidden_nd = hidden_btd.f_reshape([-1, policy.base.config.hidden_size])?;
-        let hidden_sd = hidden_nd.f_index_select(0, &on_device(&positions)?)?;
-        Ok(Some(Supervised { hidden_sd, targets_s: on_device(&targets)? }))
+        Ok(Some(Targets { positions_s: on_device(&positions)?, targets_s: on_device(&targets)? }))
+    }
+}
+
+/// The positions that have a target.
+struct Supervised<'a> {
+    /// `[s, d]`, in the graph.
+    hidden_sd: Tensor,
+    /// `[s]`
+    targets_s: &'a Tensor,
+}
+
+impl Supervised<'_> {
+    fn choose<'a>(hidden_btd: &Tensor, targets: &'a Targets) -> Result<Supervised<'a>, ModelError> {
+        let hidden_sd = hidden_btd.f_flatten(0, 1)?.f_index_select(0, &targets.positions_s)?;
+        Ok(Supervised { hidden_sd, targets_s: &targets.targets_s })
     }
 
     fn tokens(&self) -> i64 {

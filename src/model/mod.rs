@@ -22,6 +22,7 @@ pub mod operations;
 pub mod peft;
 pub mod preset;
 pub mod recomputed;
+pub mod recorded;
 pub mod rope;
 pub mod trainables;
 

@@ -365,7 +365,6 @@ mod tests {
             recipe: tune.recipe.clone(),
             config,
             circumstances,
-            device: tch::Device::Cpu,
             dataset: Arc::new(dataset),
             material,
             room: Some(room),

@@ -30,7 +30,6 @@ pub struct Forecast {
     pub recipe: Recipe,
     pub config: Config,
     pub circumstances: Circumstances,
-    pub device: Device,
     pub dataset: Arc<Dataset>,
     pub material: Material,
     /// Bytes that the run may take without swapping, on the CPU and where the system tells.
@@ -38,6 +37,10 @@ pub struct Forecast {
 }
 
 impl Forecast {
+    pub fn device(&self) -> Device {
+        self.circumstances.storage.device
+    }
+
     /// Whether there is no room for it.
     pub fn lacks_room(&self) -> bool {
         self.room.is_some_and(|room| self.plan.peak_bytes() > room)
@@ -68,7 +71,7 @@ impl Session {
             Checkpointing::Auto => as_needed(planned, room)?,
             given => planned(given)?,
         };
-        Ok(Forecast { plan, recipe, config, circumstances, device, dataset, material, room })
+        Ok(Forecast { plan, recipe, config, circumstances, dataset, material, room })
     }
 
     /// The time of a run, on the base of a probe; none where the probe itself would not fit.
@@ -82,11 +85,11 @@ impl Session {
         let processor = self.processor()?;
         let Some(typical) = Typical::of(&forecast.material, recipe) else { return Ok(None) };
         let recipe = &crate::train::start::resolved(recipe).map_err(|error| failed(&error))?;
-        let device = device::name(forecast.device);
+        let device = device::name(forecast.device());
         let subject =
             subject(&forecast.config, &forecast.circumstances, &device, &typical, &forecast.plan, recipe);
         if memory::available()
-            .is_some_and(|free| forecast.device == Device::Cpu && subject.bytes() > free / 2)
+            .is_some_and(|free| forecast.device() == Device::Cpu && subject.bytes() > free / 2)
         {
             return Ok(None);
         }

@@ -39,6 +39,14 @@ pub fn held_out(dataset: &Dataset, asked: Option<PartName>) -> PartName {
     asked.unwrap_or(if validation { PartName::Validation } else { PartName::Train })
 }
 
+/// What is measured, for people and plots: `chat.validation`; `chat` for all rows of data that has no such part.
+pub fn measured_name(data: &str, asked: Option<PartName>, part: PartName) -> String {
+    match asked {
+        None if part != PartName::Validation => data.to_string(),
+        _ => format!("{data}.{}", part.name()),
+    }
+}
+
 /// The rows of a part, of which there must be some. `data` is the name it was asked for by.
 pub fn rows_of(dataset: &Dataset, part: PartName, data: &str) -> Result<Arc<Part>, Diagnostic> {
     let part = dataset.part(part);

@@ -8,7 +8,7 @@ use crate::language::scope::NameKind;
 use crate::language::value::Settings;
 use crate::session::Session;
 use crate::session::definitions::DataDefinition;
-use crate::session::measurement::{Measured, Measurement, held_out, rows_of};
+use crate::session::measurement::{Measured, Measurement, held_out, measured_name, rows_of};
 use crate::statements::run::one_run;
 use crate::statements::{Action, Check, Checking, Statement};
 use std::rc::Rc;
@@ -62,8 +62,9 @@ impl Action for Eval {
     fn run(&self, session: &mut Session, out: &mut Out) -> Result<(), Diagnostic> {
         let model = session.model_of(&self.name)?;
         let dataset = session.dataset(&self.data, &model, out)?;
-        let data = self.data_name();
-        let part = rows_of(&dataset, held_out(&dataset, self.part), &data)?;
+        let part = held_out(&dataset, self.part);
+        let data = measured_name(&self.data.name, self.part, part);
+        let part = rows_of(&dataset, part, &data)?;
         session.trained_on(&self.name, &dataset, &part, &data, out);
         let (metrics, own) = (&self.metrics, session.own_metrics(&self.metrics));
         let subject = session.subject(&self.name, out)?;
@@ -75,15 +76,6 @@ impl Action for Eval {
         }
         out.emit(Event::Eval(evaluation));
         Ok(())
-    }
-}
-
-impl Eval {
-    fn data_name(&self) -> String {
-        match self.part {
-            Some(part) => format!("{}.{}", self.data.name, part.name()),
-            None => self.data.name.clone(),
-        }
     }
 }
 

@@ -262,7 +262,7 @@ fn memory(plan: &Plan) -> Table {
 fn room_text(forecast: &Forecast) -> String {
     match forecast.room {
         Some(room) => format!("room: {} of memory", Bytes(room)),
-        None => format!("room: not known on {}", crate::torch::device::name(forecast.device)),
+        None => format!("room: not known on {}", crate::torch::device::name(forecast.device())),
     }
 }
 

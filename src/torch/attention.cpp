@@ -11,7 +11,6 @@
 #include <ATen/Parallel.h>
 #include <atomic>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -50,12 +49,7 @@ constexpr float kNothing = -60.0f;
 
 INLINE float share(float x) { return x < kNothing ? 0.0f : exponential_within(between(kNothing, x, 0.0f)); }
 
-FOR_TILES float largest_of(const float* x, int64_t count) {
-  float largest = -std::numeric_limits<float>::infinity();
-#pragma omp simd reduction(max : largest)
-  for (int64_t i = 0; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
-  return largest;
-}
+FOR_TILES float largest_of(const float* x, int64_t count) { return largest_among(x, count); }
 
 // Scores become exp(scale · score - most), those from `count` on zero; returns their sum.
 FOR_TILES float to_shares(float* x, int64_t count, int64_t all, float scale, float most) {

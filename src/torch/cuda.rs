@@ -25,6 +25,10 @@ pub(super) struct Half {
         minor: *mut c_int,
     ) -> *mut c_char,
     load: unsafe extern "C" fn(device: c_int, cubin: *const c_void) -> *mut c_char,
+    pub(super) begin_graph: unsafe extern "C" fn(device: c_int, graph: *mut *mut c_void) -> *mut c_char,
+    pub(super) end_graph: unsafe extern "C" fn(graph: *mut c_void) -> *mut c_char,
+    pub(super) play_graph: unsafe extern "C" fn(graph: *mut c_void) -> *mut c_char,
+    pub(super) free_graph: unsafe extern "C" fn(graph: *mut c_void),
 }
 
 /// Memory of one device, in bytes.
@@ -86,7 +90,7 @@ fn open_embedded(bytes: &[u8]) -> Result<Library, TorchError> {
     Library::open(file.path()).map_err(failed)
 }
 
-fn half() -> Result<&'static Half, TorchError> {
+pub(super) fn half() -> Result<&'static Half, TorchError> {
     // SAFETY: null, or the constant that `open` gave, which lives as long as the process.
     unsafe { shim::ltune_cuda().as_ref() }.ok_or_else(|| TorchError::NoCuda("it was not opened".to_string()))
 }

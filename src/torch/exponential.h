@@ -1,10 +1,18 @@
-// exp in operations that vectorise.
+// exp, and the largest number that it is taken from, in operations that vectorise.
 #pragma once
 #include <cstdint>
+#include <limits>
 
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE float between(float least, float x, float most) { return x < least ? least : x > most ? most : x; }
+
+INLINE float largest_among(const float* x, int64_t count) {
+  float largest = -std::numeric_limits<float>::infinity();
+#pragma omp simd reduction(max : largest)
+  for (int64_t i = 0; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
 
 // To about one unit in the last place (the polynomial of Cephes' expf); of -87 to 88.
 INLINE float exponential_within(float x) {

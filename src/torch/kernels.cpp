@@ -15,7 +15,6 @@
 #include <ATen/Parallel.h>
 #include <atomic>
 #include <cmath>
-#include <limits>
 #include <torch/csrc/autograd/custom_function.h>
 
 using torch::autograd::AutogradContext;
@@ -104,12 +103,7 @@ FOR_EACH_PROCESSOR void swiglu_gradient_row(const float* gradient, const float* 
   }
 }
 
-FOR_EACH_PROCESSOR float largest_of(const float* x, int64_t count) {
-  float largest = -std::numeric_limits<float>::infinity();
-#pragma omp simd reduction(max : largest)
-  for (int64_t i = 0; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
-  return largest;
-}
+FOR_EACH_PROCESSOR float largest_of(const float* x, int64_t count) { return largest_among(x, count); }
 
 // y = exp(x - largest), in place if y is x; returns the sum.
 FOR_EACH_PROCESSOR float exponentials(const float* x, float* y, float largest, int64_t count) {

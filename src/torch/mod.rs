@@ -5,6 +5,7 @@ pub mod cuda;
 pub mod device;
 pub mod frozen;
 pub mod gradient;
+pub mod graph;
 pub mod heap;
 #[cfg(test)]
 pub mod imitated;

@@ -14,6 +14,7 @@ use crate::train::schedule::OwnSchedules;
 use crate::train::start;
 use crate::train::trainer::Trainer;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -199,7 +200,8 @@ pub fn read(
     let recipe = state.recipe.clone();
     let order = Arc::new(Schedule::new(&material.part, material.layout(&recipe)));
     let (step, own) = (state.step, OwnSchedules::default());
-    let trainer = Trainer { base, material, order, recipe, trainables, moments, step, own };
+    let recordings = RefCell::default();
+    let trainer = Trainer { base, material, order, recipe, trainables, moments, step, own, recordings };
     Ok((trainer, state))
 }
 

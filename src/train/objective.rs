@@ -3,24 +3,31 @@
 use crate::data::batch::MicroBatch;
 use crate::model::llama::{DropoutSeed, Inputs, Policy};
 use crate::model::loss::{LossSum, PendingSum, measure_training, train_micro};
+use crate::model::recomputed::Activations;
+use crate::model::recorded::Recordings;
 use crate::train::error::TrainError;
 use crate::train::recipe::{Objective, Recipe};
 
 /// Adds the gradient of (sum of the losses / `tokens`) to the trained tensors; returns that sum of losses.
-/// `tokens` are the supervised tokens of the whole step, so that every token weighs the same.
+/// `tokens` are the supervised tokens of the whole step, so that every token weighs the same. With recordings it may be
+/// played from one; they change no number.
 pub fn backward(
     policy: &Policy,
     recipe: &Recipe,
     batch: MicroBatch,
     tokens: usize,
     seed: DropoutSeed,
+    recordings: Option<&mut Recordings>,
 ) -> Result<PendingSum, TrainError> {
     let MicroBatch { input_ids, labels, rows, documents, attended, .. } = batch;
     let inputs = Inputs::new(policy.base, &input_ids, rows, documents, attended)?;
-    match recipe.objective {
-        Objective::NextToken => {
-            let activations = recipe.checkpointing.activations();
-            Ok(train_micro(policy, &inputs, &labels, 1.0 / tokens as f64, seed, activations)?)
+    let scale = 1.0 / tokens as f64;
+    match (recipe.objective, recipe.checkpointing.activations(), recordings) {
+        (Objective::NextToken, Activations::Kept, Some(recordings)) => {
+            Ok(recordings.train_micro(policy, &inputs, &labels, scale, seed)?)
+        }
+        (Objective::NextToken, activations, _) => {
+            Ok(train_micro(policy, &inputs, &labels, scale, seed, activations)?)
         }
     }
 }
@@ -56,7 +63,8 @@ mod tests {
         let batch = MicroBatch::new(&run.material().part, rows, packing);
         let tokens = batch.supervised;
         run.trainables().clear_gradients();
-        backward(&run.policy(), run.recipe(), batch, tokens, SEED).unwrap().read().unwrap() / tokens as f64
+        backward(&run.policy(), run.recipe(), batch, tokens, SEED, None).unwrap().read().unwrap()
+            / tokens as f64
     }
 
     fn assert_gradients_near(run: &Trainer, wanted: &[Tensor], tolerance: f64) {

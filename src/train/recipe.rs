@@ -28,6 +28,9 @@ pub struct Recipe {
     pub seed: u64,
     #[serde(default)]
     pub checkpointing: Checkpointing,
+    /// Whether micro-batches of one shape are recorded on a GPU and played. It changes no number.
+    #[serde(default)]
+    pub cuda_graph: bool,
     #[serde(default)]
     pub eval_every: Option<Every>,
     #[serde(default)]
@@ -277,6 +280,7 @@ impl Recipe {
             length: Length::Epochs(1.0),
             seed: 42,
             checkpointing: Checkpointing::Auto,
+            cuda_graph: false,
             eval_every: None,
             save_every: None,
             keep_best: false,

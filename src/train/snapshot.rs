@@ -5,6 +5,7 @@ use crate::torch::raw;
 use crate::train::optimizer::{Moment, Moments};
 use crate::train::recipe::Recipe;
 use crate::train::trainer::Trainer;
+use std::cell::RefCell;
 use std::sync::Arc;
 use tch::{Device, Tensor};
 
@@ -93,6 +94,7 @@ impl Trainer {
             moments,
             step,
             own: self.own.clone(),
+            recordings: RefCell::default(),
         }
     }
 

@@ -2,12 +2,13 @@
 """Fine-tuning steps on one GPU: ltune against transformers + PEFT, in turn, in one run, on random weights of real shapes.
 
     python3 tests/bench/cuda.py                                      # on a GPU: check, gemm, 1b, 8b, 3b, full 1b
+    python3 tests/bench/cuda.py --shape 135m --rows 4 --length 256 --document 256  # a small model, and its CUDA graph
     python3 tests/bench/cuda.py --device cpu --shape tiny --steps 4  # the same on any machine, to try the script
 
 ltune is `target/release/ltune` (`--binary`); PYTHON is a Python with torch 2.11.0, transformers 5.23.0 and peft 0.21.2, this one
 by default (`--peer`). Nothing is built and nothing is fetched. Each measurement is a process of its own; its first steps
 are left out. ltune packs documents (`--document` tokens each) into `--rows` rows of `--length`; peers get as many tokens in
-dense rows. Peers run with checkpointing on and off, and with Liger kernels where `--liger` is given; one that runs out
+dense rows. Where a row is one document ltune runs once more with `cuda_graph = on`. Peers run with checkpointing on and off, and with Liger kernels where `--liger` is given; one that runs out
 of memory says so. `--tests` names ltune's unit test binary: then its kernels are first held against their oracles.
 Prints a table, then one JSON object a line. On a machine that lends a GPU: carry the binary (stripped), put torch/lib and
 nvidia/cu13/lib on LD_LIBRARY_PATH, and write LTUNE_CACHE somewhere that exists.
@@ -29,6 +30,7 @@ from common import MEASURED, ROOT
 # vocabulary, width, mlp, layers, heads, groups, head width, tied; the preset's name
 SHAPES = {
     "tiny": (512, 64, 176, 2, 4, 2, 16, True, "tiny"),
+    "135m": (49_152, 576, 1536, 30, 9, 3, 64, True, "smollm2-135m"),
     "1b": (128_256, 2048, 8192, 16, 32, 8, 64, True, "llama-3.2-1b"),
     "3b": (128_256, 3072, 8192, 28, 24, 8, 128, True, "llama-3.2-3b"),
     "8b": (128_256, 4096, 14_336, 32, 32, 8, 128, False, "llama-3.1-8b"),
@@ -41,6 +43,7 @@ tune a {{
   model = base
   data = r
   method = {method}
+  cuda_graph = {cuda_graph}
   optimizer = adamw {{ weight_decay = 0 }}
   lr = 1e-4
   schedule = constant
@@ -137,12 +140,12 @@ def flops_a_token(shape, method, rank, context):
     return 4 * linears + 6 * layers * sum((i + o) * rank for i, o in sides) + attention
 
 
-def run_ltune(options, shape, method):
+def run_ltune(options, shape, method, cuda_graph="off"):
     text = f"lora {{ rank = {options.rank}; alpha = {2 * options.rank} }}" if method == "lora" else "full"
     a_row = max(1, options.length // options.document)
     script = SCRIPT.format(preset=SHAPES[shape][-1], dtype="bf16" if options.device == "cuda" else "f32", device=options.device,
                            documents=a_row * options.rows * options.steps, document=min(options.document, options.length),
-                           length=options.length, method=text, rows=options.rows, steps=options.steps)
+                           length=options.length, method=text, cuda_graph=cuda_graph, rows=options.rows, steps=options.steps)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", MEASURED, str(options.binary), "--json", "-"]
         done = subprocess.run(command, input=script, capture_output=True, text=True, cwd=folder)
@@ -166,6 +169,8 @@ def run_peer(options, shape, method, **more):
 
 def contestants(options, method):
     yield "ltune", lambda shape: run_ltune(options, shape, method)
+    if options.document >= options.length:
+        yield "ltune, cuda_graph", lambda shape: run_ltune(options, shape, method, cuda_graph="on")
     if options.without_peers:
         return
     # A full fine-tune of ltune keeps fp32 weights: its like is fp32 under autocast; bf16 alone is what many run.
@@ -188,7 +193,7 @@ def measure(options, shape, method, rate):
         if "seconds" in found:
             row["seconds_a_step"] = statistics.median(found["seconds"][min(2, len(found["seconds"]) - 1):])
             row["tokens_per_s"] = options.rows * options.length / row["seconds_a_step"]
-            context = min(options.document, options.length) if name == "ltune" else options.length
+            context = min(options.document, options.length) if name.startswith("ltune") else options.length
             row["share"] = row["tokens_per_s"] * flops_a_token(shape, method, options.rank, context) / rate if rate else None
         rows.append(row)
         print(f"{shape:5}{method:6}{name:48}" + said(row, rows[0]), flush=True)
@@ -217,7 +222,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--shape", default="1b,8b,3b", help="of " + ", ".join(SHAPES) + "; several by commas, in order")
-    parser.add_argument("--method", default="lora,full", help="lora, full or both; full is measured for tiny and 1b alone")
+    parser.add_argument("--method", default="lora,full", help="lora, full or both; full is measured up to 1b")
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--length", type=int, default=2048)
     parser.add_argument("--document", type=int, default=512)
@@ -246,7 +251,7 @@ def main():
     rows = []
     for method in methods:
         for shape in shapes:
-            if method == "lora" or shape in ("tiny", "1b"):
+            if method == "lora" or shape in ("tiny", "135m", "1b"):
                 rows += measure(options, shape, method, rate)
     print(json.dumps({"gemm": gemm, "size": size}))
     for row in rows:

@@ -13,7 +13,7 @@ use crate::language::schema::{Clause, Form, Kind, Setting};
 use crate::language::scope::NameKind;
 use crate::language::value::{Settings, Value};
 use crate::session::definitions::DataDefinition;
-use crate::session::measurement::{Measurement, held_out, rows_of};
+use crate::session::measurement::{Measurement, held_out, measured_name, rows_of};
 use crate::session::{Session, sentence};
 use crate::statements::compare::comparison::{Compared, Comparison};
 use crate::statements::eval::METRICS;
@@ -129,11 +129,9 @@ impl Compare {
         for name in &self.names {
             let model = session.model_of(name)?;
             let dataset = session.dataset(&self.data, &model, out)?;
-            let name_of_part = held_out(&dataset, self.part);
-            if self.part.is_some() || name_of_part == PartName::Validation {
-                comparison.data = format!("{}.{}", self.data.name, name_of_part.name());
-            }
-            let part = rows_of(&dataset, name_of_part, &comparison.data)?;
+            let part = held_out(&dataset, self.part);
+            comparison.data = measured_name(&self.data.name, self.part, part);
+            let part = rows_of(&dataset, part, &comparison.data)?;
             if comparison.metrics.is_empty() {
                 comparison.metrics = default_metrics(&dataset, &part, out);
             }

@@ -247,6 +247,15 @@ pub const SETTINGS: &[Setting] = &[
         .or("auto")
         .aliases(peers::CHECKPOINTING)
         .example("checkpointing = on"),
+        Setting::new(
+            "cuda_graph",
+            Kind::Bool,
+            "on a GPU, records a micro-batch once and plays it for each later one of its shape: the same numbers, sooner \
+             where kernels are small; not with `dropout`, rows packed from several examples, or `checkpointing`",
+        )
+        .or("off")
+        .aliases(peers::CUDA_GRAPH)
+        .example("cuda_graph = on"),
         Setting::new("eval_every", EVERY, "evaluates on the part `validation` this often")
             .or("none")
             .translated(&[Translated { name: "eval_steps", bare: Some(Unit::Steps), values: &[] }])

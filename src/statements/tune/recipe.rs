@@ -35,6 +35,7 @@ pub fn recipe(settings: &Settings) -> Recipe {
         Some(Value::Bool(false)) => Checkpointing::Off,
         _ => Checkpointing::Auto,
     };
+    recipe.cuda_graph = settings.flag("cuda_graph");
     recipe.eval_every = every(settings, "eval_every");
     recipe.save_every = every(settings, "save_every");
     recipe.keep_best = settings.flag("keep_best");

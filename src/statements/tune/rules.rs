@@ -46,6 +46,7 @@ const RULES: &[Rule] = &[
     with_data::positions,
     with_data::chat_template,
     idle::optimizer,
+    idle::cuda_graph,
     idle::evaluations,
 ];
 

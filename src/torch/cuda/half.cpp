@@ -3,6 +3,7 @@
 #include "launches.h"
 
 #include "../guarded.h"
+#include <ATen/cuda/CUDAGraph.h>
 #include <array>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
@@ -12,7 +13,9 @@
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 namespace {
@@ -123,12 +126,66 @@ int serves(const at::Tensor& x) {
   return programs.at(x.get_device()).module != nullptr;
 }
 
+// A graph, and while it is recorded the stream it is recorded from: none may be the device's default stream.
+struct Graph {
+  const c10::DeviceIndex device;
+  const c10::MempoolId_t pool = at::cuda::graph_pool_handle();
+  at::cuda::CUDAGraph recorded;
+  std::optional<c10::cuda::CUDAStreamGuard> recording;
+};
+
+// libtorch leaves a recording that failed in the middle: the graph's own memory would never be given back.
+void give_up(const Graph& graph) {
+  try {
+    c10::cuda::CUDACachingAllocator::endAllocateToPool(graph.device, graph.pool);
+    c10::cuda::CUDACachingAllocator::releasePool(graph.device, graph.pool);
+  } catch (const c10::Error&) {
+    // It had come as far as to end by itself.
+  }
+}
+
+char* begin_graph(int device, void** graph) {
+  return guarded([&] {
+    const c10::cuda::CUDAGuard on(static_cast<c10::DeviceIndex>(device));
+    std::unique_ptr<Graph> made(new Graph{.device = static_cast<c10::DeviceIndex>(device)});
+    C10_CUDA_CHECK(cudaDeviceSynchronize());  // the recording's stream does not wait for what the other still does
+    made->recording.emplace(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, made->device));
+    made->recorded.capture_begin(made->pool);
+    *graph = made.release();
+  });
+}
+
+char* end_graph(void* graph) {
+  return guarded([&] {
+    auto& made = *static_cast<Graph*>(graph);
+    const c10::cuda::CUDAGuard on(made.device);
+    try {
+      made.recorded.capture_end();
+    } catch (...) {
+      made.recording.reset();
+      give_up(made);
+      throw;
+    }
+    made.recording.reset();
+  });
+}
+
+char* play_graph(void* graph) {
+  return guarded([&] { static_cast<Graph*>(graph)->recorded.replay(); });
+}
+
+void free_graph(void* graph) { delete static_cast<Graph*>(graph); }
+
 constexpr CudaHalf kHalf = launches::computing({
     .memory = memory,
     .forget_peak = forget_peak,
     .give_back_cached = give_back_cached,
     .describe = describe,
     .load = load,
+    .begin_graph = begin_graph,
+    .end_graph = end_graph,
+    .play_graph = play_graph,
+    .free_graph = free_graph,
     .serves = serves,
 });
 

@@ -12,6 +12,11 @@ struct CudaHalf {
   char* (*describe)(int device, char* name, size_t size, int* major, int* minor);
   // The compiled kernels of kernels/cuda for a device; until then it serves nothing there.
   char* (*load)(int device, const void* cubin);
+  // A CUDA graph: all that is asked of the device between the first two is recorded instead of done; `play` does it.
+  char* (*begin_graph)(int device, void** graph);
+  char* (*end_graph)(void* graph);
+  char* (*play_graph)(void* graph);
+  void (*free_graph)(void* graph);
   int (*serves)(const at::Tensor& x);
 
   // Inputs are contiguous and outputs are there already, on one device. `residual`, `sum` and `more` may be null.
