@@ -7,8 +7,8 @@ use crate::model::ModelError;
 use crate::model::llama::{Course, DropoutSeed, Inputs, Policy};
 use crate::model::loss::{PendingSum, Targets, from_hidden, train_micro};
 use crate::model::recomputed::Activations;
-use crate::torch::gradient;
 use crate::torch::graph::Graph;
+use crate::torch::{TorchError, gradient};
 use tch::{Device, Tensor};
 
 /// The recording of a run. One is held at a time, since it keeps the activations of its micro-batch.
@@ -110,7 +110,7 @@ impl Recording {
             let mut compute = || computed(policy, &input_ids, &mut course, &targets, shape.scale);
             match device {
                 Device::Cuda(index) => {
-                    let (graph, made) = Graph::record(index, compute)?;
+                    let (graph, made) = Graph::record(index, compute).map_err(not_recorded)?;
                     Ok((Some(graph), made))
                 }
                 _ => Ok((None, compute()?)),
@@ -176,6 +176,14 @@ impl Recording {
 impl Targets {
     fn copy(&self) -> Targets {
         Targets { positions_s: self.positions_s.copy(), targets_s: self.targets_s.copy() }
+    }
+}
+
+/// Whatever libtorch refuses while it records, it does without a recording.
+fn not_recorded(error: ModelError) -> ModelError {
+    match error {
+        ModelError::Torch(TorchError::Operation(reason)) => TorchError::NotRecorded(reason).into(),
+        other => other,
     }
 }
 

@@ -1,7 +1,7 @@
 //! CUDA graphs: what was asked of a GPU while it was recorded, done again by one call.
 
 use crate::torch::cuda::Half;
-use crate::torch::{TorchError, cuda, shim};
+use crate::torch::{TorchError, cuda, message, shim};
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{NonNull, null_mut};
@@ -32,7 +32,10 @@ impl Graph {
         let asked = catch_unwind(AssertUnwindSafe(ask));
         // SAFETY: the graph lives, and its recording has begun and not ended.
         let ended = unsafe { shim::checked((half.end_graph)(held)) };
-        let asked = asked.unwrap_or_else(|panic| resume_unwind(panic))?;
+        let asked = asked.unwrap_or_else(|panic| match message::of_panic(&*panic) {
+            Some(error) => Err(error.into()),
+            None => resume_unwind(panic),
+        })?;
         ended?;
         Ok((graph, asked))
     }

@@ -34,6 +34,10 @@ pub enum TorchError {
     NoCuda(String),
     #[error("there is no `cuda:{wanted}`: this machine has {found} CUDA device(s), numbered from 0")]
     NoSuchCuda { wanted: usize, found: usize },
+    #[error(
+        "what a step asks of the GPU is not to be recorded as a CUDA graph ({0}); write `cuda_graph = off`"
+    )]
+    NotRecorded(String),
     #[error("kernels for CUDA: {0}")]
     Kernels(String),
     #[error("a tensor of shape {shape:?} in {kind} takes {needed} bytes, and {given} were given")]

@@ -6,7 +6,8 @@
 ltune is `target/release/ltune` (build it with scripts/ltune). PYTHON is a Python that has torch 2.11.0,
 transformers 5.23.0 and peft 0.21.2; it defaults to this one. Both sides load the same weights (ltune writes them as
 a Hugging Face folder), the same adapter shape and the same batches; the first step of each is left out. "Tuned" is with
-ltune's thresholds of the allocator, and with float32 products by oneDNN where those are as accurate as float32. "Share" is the arithmetic of a step at the rate that a product
+ltune's thresholds of the allocator, and with float32 products by oneDNN where those are as accurate as float32. A processor
+without bf16 takes minutes for each step of peers in it: leave it out there (`--dtype f32`). "Share" is the arithmetic of a step at the rate that a product
 of 2048 x 2048 matrices of its kind reaches in the same run, over its time: 4 N + 6 N_adapter FLOP a token with LoRA, 6 N
 with full fine-tuning, N with the output head, attention not counted. Prints a table, then one JSON object a line. With
 --alone no peer runs.
@@ -110,6 +111,7 @@ def main():
         rates = {dtype: product_rate(options.peer, dtype) for dtype in options.dtype}
         rows = []
         for name, dtype, run in runs:
+            print(f"{name}, {dtype} …", file=sys.stderr, flush=True)
             steps, peak = run()
             seconds = [step["seconds"] for step in steps]
             rows.append({"name": f"{name}, {dtype}", "method": options.method, "dtype": dtype,
