@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 const RUN: &str = r#"
 model m { init = random { preset = tiny; layers = 8 } }
 data r { from = random; rows = 128; length = 128 tokens; split = none }
-tune a { model = m; data = r; batch = 64 x 1; epochs = 3; save_every = 2 steps; lr = 1e-2; method = full }
+tune a { model = m; data = r; batch = 64 x 1; epochs = 3; save_every = 2 steps; lr = 1e-2; method = full; cuda_graph = on }
 "#;
 const LITTLE: &str = "350MiB";
 
@@ -54,6 +54,9 @@ fn activations_are_computed_twice_where_memory_demands_it_and_the_numbers_stay()
     assert!(!resumed.stdout.contains("its settings differ"), "{}", resumed.stdout);
     let experiment = std::fs::read_to_string(folder.path().join("runs/a/experiment.ltune"));
     assert!(experiment.expect("it is written").contains("checkpointing = on"));
+    // Both settings in one script are no mistake: it must replay.
+    let checked = ran(&folder, &["check", "runs/a/experiment.ltune"], None, "");
+    assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
 }
 
 #[test]

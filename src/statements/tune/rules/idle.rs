@@ -3,7 +3,7 @@
 use crate::events::Diagnostic;
 use crate::language::codes;
 use crate::statements::tune::rules::Facts;
-use crate::train::recipe::{Checkpointing, Decay, Method, Optimizer};
+use crate::train::recipe::{Decay, Method, Optimizer};
 
 pub fn optimizer(facts: &Facts) -> Vec<Diagnostic> {
     let mut found = vec![];
@@ -28,19 +28,18 @@ pub fn optimizer(facts: &Facts) -> Vec<Diagnostic> {
     found
 }
 
-/// A recording must ask for the same each time. Told where the later of the two was written.
+/// A recording must ask for the same each time. Told where the later of the two was written. `checkpointing` is no mistake
+/// beside it: it may have been decided by the free memory, and a journal then says both.
 pub fn cuda_graph(facts: &Facts) -> Vec<Diagnostic> {
     let drops = matches!(&facts.recipe.method, Method::Lora { settings, .. } if settings.dropout > 0.0);
-    let (other, off) = match facts.recipe.checkpointing {
-        _ if !facts.recipe.cuda_graph => return vec![],
-        _ if drops => ("method.dropout", "dropout = 0"),
-        Checkpointing::On => ("checkpointing", "checkpointing = off"),
-        _ => return vec![],
-    };
-    let message = format!("`cuda_graph` has no effect with `{}`", facts.written.entry(other));
+    if !facts.recipe.cuda_graph || !drops {
+        return vec![];
+    }
+    let (graph, dropout) = ("cuda_graph", "method.dropout");
     let place = |path: &str| facts.written.place(path);
-    let later = if place(other) > place("cuda_graph") { other } else { "cuda_graph" };
-    vec![idle(facts, later, &message, &format!("write `cuda_graph = off`, or `{off}`"))]
+    let later = if place(dropout) > place(graph) { dropout } else { graph };
+    let message = format!("`cuda_graph` has no effect with `{}`", facts.written.entry(dropout));
+    vec![idle(facts, later, &message, "write `cuda_graph = off`, or `dropout = 0`")]
 }
 
 /// What goes by evaluations needs some.
