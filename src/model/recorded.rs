@@ -179,7 +179,7 @@ impl Targets {
     }
 }
 
-/// Whatever libtorch refuses while it records, it does without a recording.
+/// What libtorch refuses while it records would go without a recording: the message says which setting to write.
 fn not_recorded(error: ModelError) -> ModelError {
     match error {
         ModelError::Torch(TorchError::Operation(reason)) => TorchError::NotRecorded(reason).into(),
